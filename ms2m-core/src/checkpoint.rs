@@ -1,0 +1,112 @@
+//! [`CheckpointSource`]: where a checkpoint comes from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::bytes_stream::ByteStream;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::MigrationId;
+
+/// What a checkpoint driver can do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct CheckpointCapability {
+    /// Whether [`CheckpointSource::pre_dump`] works here.
+    pub pre_dump: bool,
+    /// Whether the container can be left running after the dump.
+    pub leave_running: bool,
+}
+
+/// One request to checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CheckpointJob {
+    /// Whose checkpoint it is; a second call with the same id replaces the first one's result.
+    pub migration: MigrationId,
+    /// Whether the container runs on afterwards. `false` leaves it stopped.
+    pub leave_running: bool,
+    /// How long the whole call may take.
+    pub deadline: Duration,
+}
+
+/// A finished checkpoint.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Whose checkpoint it is.
+    pub migration: MigrationId,
+    /// Size of what [`CheckpointSource::open`] will yield, in bytes.
+    pub archive_bytes: u64,
+    /// How long the container was frozen, as measured by whoever froze it.
+    pub freeze: Duration,
+    /// Facts to check on arrival (engine, versions, architecture, base image …), for people and for preflight.
+    pub manifest: BTreeMap<String, String>,
+}
+
+/// What is known about the source container.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum SourceStatus {
+    /// It exists. It may be stuck: only its own words in the journal say that it works.
+    Present,
+    /// It is certain that no process of it is left, so nothing of it can consume any more.
+    Gone,
+}
+
+/// Takes checkpoints of one source container.
+///
+/// # Contract
+/// - After `Ok` of [`checkpoint`](Self::checkpoint) the container runs (or is stopped, as asked) and
+///   [`open`](Self::open) yields the checkpoint. After `Err` it runs as before and nothing is left behind.
+/// - The freeze time is measured, never guessed.
+/// - Every call is idempotent by migration id and ends within the job's deadline.
+/// - [`SourceStatus::Gone`] is only said when it is certain: a copy may be made owner on its word.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait CheckpointSource: fmt::Debug + Send + Sync + 'static {
+    /// The driver's name in reports, for example `snapshot`, `process`, `runtime`, `kubelet`.
+    fn name(&self) -> &'static str;
+
+    /// What this driver can do here.
+    fn capability(&self) -> CheckpointCapability;
+
+    /// Whether the source container is still there.
+    ///
+    /// # Errors
+    /// When that cannot be found out now; never to say that it is gone.
+    async fn status(&self) -> Result<SourceStatus>;
+
+    /// One pre-copy round while the container runs: what is dirty since the last round. Returns the bytes written.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`].
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+        Err(Error::fatal(ErrorKind::Unsupported, format!("the {} driver has no pre-dump", self.name()))
+            .with("migration", &job.migration)
+            .with("round", round))
+    }
+
+    /// Takes the checkpoint. The source is parked by the broker's protocol when this is called.
+    ///
+    /// # Errors
+    /// After an error the container runs as before.
+    async fn checkpoint(&self, job: &CheckpointJob) -> Result<Checkpoint>;
+
+    /// The checkpoint's bytes, from `offset` on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none for this migration.
+    async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream>;
+
+    /// Ends the source container for good: the copy owns the queue. Missing is `Ok`.
+    ///
+    /// # Errors
+    /// When it is not certain that the container has ended.
+    async fn retire(&self, migration: &MigrationId) -> Result<()>;
+
+    /// Forgets the checkpoint. Missing is `Ok`.
+    ///
+    /// # Errors
+    /// When something may be left over.
+    async fn discard(&self, migration: &MigrationId) -> Result<()>;
+}
