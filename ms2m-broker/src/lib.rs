@@ -1,0 +1,8 @@
+//! Hands a message queue from one consumer to another, exactly.
+#![deny(missing_docs)]
+
+pub mod link;
+pub mod message;
+
+pub use link::{Broker, Connection, LinkError};
+pub use message::{Message, MessageKey, Properties, Value};
