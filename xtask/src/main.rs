@@ -1,0 +1,56 @@
+//! The tasks of this workspace. `cargo xtask help` lists them; CONTRIBUTING.md says when to use which.
+
+mod cargo;
+mod check;
+mod provide;
+mod rules;
+mod steps;
+mod tiers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::check::Part;
+use crate::steps::Steps;
+use crate::tiers::Tier;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The tasks of this workspace")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run one tier of tests; without a tier: the checks and every tier
+    Test { tier: Option<Tier> },
+    /// Format, clippy, documentation and the rules of the workspace; or one of them
+    Check { part: Option<Part> },
+    /// Run the benchmarks; what follows `--` goes to `cargo bench`
+    Bench {
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let task = Cli::parse().task;
+    if let Err(error) = std::env::set_current_dir(cargo::workspace_root()) {
+        eprintln!("xtask: the workspace's folder cannot be entered: {error}");
+        return ExitCode::FAILURE;
+    }
+    let mut steps = Steps::new();
+    match task {
+        Task::Test { tier: Some(tier) } => tier.run(&mut steps),
+        Task::Test { tier: None } => {
+            check::run(&mut steps);
+            tiers::run_all(&mut steps);
+        }
+        Task::Check { part: Some(part) } => part.run(&mut steps),
+        Task::Check { part: None } => check::run(&mut steps),
+        Task::Bench { args } => steps.cargo("bench", cargo::cargo().args(["bench", "--workspace"]).args(args)),
+    }
+    steps.finish()
+}

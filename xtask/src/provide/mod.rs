@@ -1,0 +1,28 @@
+//! What the tests need beyond cargo: installed where that is ours to do, else said in one line.
+
+mod debian;
+mod rabbitmq;
+
+use crate::cargo::cargo;
+use crate::steps::Outcome;
+
+pub(crate) use self::rabbitmq::rabbitmq;
+
+/// A component of the Rust toolchain, found by the cargo command it brings.
+pub(crate) fn component(name: &str, command: &[&str]) -> Outcome {
+    match cargo().args(command).arg("--version").output() {
+        Ok(output) if output.status.success() => Outcome::Passed,
+        _ => Outcome::LeftOut(format!("the Rust component {name} is missing; `rustup component add {name}` installs it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_component_is_named() {
+        let Outcome::LeftOut(what) = component("nonesuch", &["nonesuch"]) else { panic!("found a component that does not exist") };
+        assert!(what.contains("rustup component add nonesuch"), "{what}");
+    }
+}

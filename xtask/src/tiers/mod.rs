@@ -1,0 +1,31 @@
+//! `cargo xtask test`: the tests by what they need.
+
+mod services;
+
+use clap::ValueEnum;
+
+use crate::cargo::cargo;
+use crate::steps::Steps;
+
+/// One tier of tests.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Tier {
+    /// Unit tests, integration tests and doctests; no root, no services
+    Unit,
+    /// Tests against real services, which they start themselves
+    Services,
+}
+
+/// Every tier.
+pub(crate) fn run_all(steps: &mut Steps) {
+    Tier::value_variants().iter().for_each(|tier| tier.run(steps));
+}
+
+impl Tier {
+    pub(crate) fn run(self, steps: &mut Steps) {
+        match self {
+            Self::Unit => steps.cargo("unit", cargo().args(["test", "--workspace", "--no-fail-fast"])),
+            Self::Services => steps.run("services", services::run),
+        }
+    }
+}
