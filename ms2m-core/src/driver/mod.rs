@@ -1,0 +1,220 @@
+//! The loop that performs the engine's effects over the four traits.
+//!
+//! ```text
+//!   event ──► step(state, event, now) ──► store the state ──► perform the effects ──► event …
+//! ```
+//!
+//! The state is stored before its effects are performed, so whoever finds it in the [`StateStore`] can go on with
+//! [`Driver::resume`]; dropping the future of [`Driver::run`] at any await is the same as a crash. Nothing is spawned: calls
+//! run inside the driver's own future and are dropped as soon as the engine does not wait for them any more. Every await is
+//! bounded by the engine's deadlines, with tokio's time, so simulations may pause it.
+
+mod calls;
+mod cancel;
+mod clock;
+mod observer;
+mod perform;
+mod store;
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+pub use cancel::Cancel;
+pub use clock::MonotonicClock;
+pub use observer::{NoObserver, Observer, Progress};
+pub use store::{MemoryStore, StateStore};
+
+use self::calls::Calls;
+use crate::checkpoint::CheckpointSource;
+use crate::engine::{DriverNames, Event, MigrationSpec, MigrationState, step};
+use crate::error::{Error, ErrorKind, Result, Verdict};
+use crate::replay::ReplayBroker;
+use crate::report::MigrationReport;
+use crate::restore::RestoreTarget;
+use crate::time::{Clock, Timestamp};
+use crate::transfer::TransferBackend;
+
+/// A deadline is looked at again after this at the earliest, should the clock lag behind the timer.
+const TICK_MIN: Duration = Duration::from_millis(1);
+
+/// The four drivers of a migration.
+#[derive(Clone, Debug)]
+pub struct Drivers {
+    /// Takes the checkpoint.
+    pub source: Arc<dyn CheckpointSource>,
+    /// Moves it.
+    pub transfer: Arc<dyn TransferBackend>,
+    /// Makes the copy.
+    pub target: Arc<dyn RestoreTarget>,
+    /// Hands the queue over.
+    pub broker: Arc<dyn ReplayBroker>,
+}
+
+impl Drivers {
+    fn names(&self) -> DriverNames {
+        DriverNames {
+            checkpoint_source: self.source.name().to_owned(),
+            transfer_backend: self.transfer.name().to_owned(),
+            restore_target: self.target.name().to_owned(),
+            capability: self.source.capability(),
+        }
+    }
+}
+
+/// Runs migrations.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    drivers: Drivers,
+    store: Arc<dyn StateStore>,
+    observer: Arc<dyn Observer>,
+    clock: Option<Arc<dyn Clock>>,
+    cancel: Cancel,
+}
+
+impl Driver {
+    /// A driver that keeps its states in `store`, with nobody looking on and a [`MonotonicClock`].
+    #[must_use]
+    pub fn new(drivers: Drivers, store: Arc<dyn StateStore>) -> Self {
+        Self { drivers, store, observer: Arc::new(NoObserver), clock: None, cancel: Cancel::new() }
+    }
+
+    /// With somebody who looks on.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// With another clock. It must advance with tokio's time; where it lags, deadlines come late.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// With a handle to cancel what it runs.
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
+    /// Runs one migration to its end, however it ends.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] when its state is stored already: it was begun and must be [resumed](Self::resume).
+    /// Otherwise only when a state could not be stored: then the migration stands as after a crash, to be resumed. A migration
+    /// that fails is no error but a report.
+    pub async fn run(&self, spec: MigrationSpec) -> Result<MigrationReport> {
+        let migration = &spec.migration;
+        if self.store.load(migration).await?.is_some() {
+            return Err(Error::fatal(ErrorKind::AlreadyExists, "this migration has begun already: resume it, or take another name")
+                .with("migration", migration));
+        }
+        let clock = self.clock();
+        let state = MigrationState::new(spec, self.drivers.names(), clock.now());
+        self.go(state, Event::Start, &*clock).await
+    }
+
+    /// Goes on with a migration whose driver is gone. A final state gives its report.
+    ///
+    /// Two drivers at once are the caller's mistake; it does not break the queue (the journal decides), but wastes work.
+    ///
+    /// # Errors
+    /// When a state could not be stored; see [`run`](Self::run).
+    pub async fn resume(&self, state: MigrationState) -> Result<MigrationReport> {
+        let clock = self.clock();
+        self.go(state, Event::Resumed, &*clock).await
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone().unwrap_or_else(|| Arc::new(MonotonicClock::new()))
+    }
+
+    async fn go(&self, mut state: MigrationState, first: Event, clock: &dyn Clock) -> Result<MigrationReport> {
+        let mut calls = Calls::default();
+        let cancel = self.cancel.clone();
+        let mut cancelled = pin!(async move { cancel.cancelled().await });
+        let mut heard = false;
+        let mut event = first;
+        loop {
+            let (next, effects) = step(&state, &event, clock.now());
+            calls.keep_outstanding(&next);
+            if matches!(event, Event::Start | Event::Resumed) || next.must_store_after(&state) {
+                self.store(&next).await?;
+                log(&state, &next);
+                self.observer.on_state(&next);
+            }
+            state = next;
+            if let Some(report) = MigrationReport::of(&state) {
+                return Ok(report);
+            }
+            for effect in effects {
+                calls.add(effect.issue, perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect));
+            }
+            event = wait(&mut calls, (!heard).then_some(cancelled.as_mut()), state.deadline(), clock.now()).await;
+            heard |= matches!(event, Event::Cancel { .. });
+        }
+    }
+
+    /// A store that hiccups must not cost a migration, one that is gone must not be outrun.
+    async fn store(&self, state: &MigrationState) -> Result<()> {
+        let spec = state.spec();
+        let mut attempt = 1;
+        loop {
+            let saved = match tokio::time::timeout(spec.deadlines.call, self.store.save(state)).await {
+                Ok(saved) => saved,
+                Err(_) => Err(Error::retry(ErrorKind::Timeout, "the store has not answered")),
+            };
+            match saved {
+                Err(error) if error.verdict() == Verdict::Retry && attempt < spec.retry.attempts_max => {
+                    tracing::warn!(migration = %spec.migration, attempt, %error, "the state could not be stored");
+                    tokio::time::sleep(spec.retry.pause_after(attempt)).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.with("migration", &spec.migration).with("phase", state.phase())),
+                Ok(()) => return Ok(()),
+            }
+        }
+    }
+}
+
+/// The next event: an answer, a cancel, or the deadline.
+async fn wait(
+    calls: &mut Calls,
+    mut cancelled: Option<Pin<&mut impl Future<Output = String>>>,
+    deadline: Option<Timestamp>,
+    now: Timestamp,
+) -> Event {
+    let mut timer = deadline.map(|deadline| Box::pin(tokio::time::sleep(deadline.since(now).max(TICK_MIN))));
+    poll_fn(|cx| {
+        if let Some(Poll::Ready(reason)) = cancelled.as_mut().map(|cancelled| cancelled.as_mut().poll(cx)) {
+            return Poll::Ready(Event::Cancel { reason });
+        }
+        if let Poll::Ready(event) = calls.poll_answer(cx) {
+            return Poll::Ready(event);
+        }
+        match timer.as_mut().map(|timer| timer.as_mut().poll(cx)) {
+            Some(Poll::Ready(())) => Poll::Ready(Event::Tick),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn log(before: &MigrationState, after: &MigrationState) {
+    let migration = &after.spec().migration;
+    if after.phase() != before.phase() {
+        tracing::info!(%migration, phase = %after.phase(), timeline = %after.timeline(), "phase");
+    }
+    if after.attention().is_some() && before.attention().is_none() {
+        let waiting: Vec<String> = after.outstanding().iter().map(|call| call.step.to_string()).collect();
+        tracing::error!(%migration, waiting = waiting.join(", "), "a deadline has passed that cannot end this migration: look at it");
+    }
+    if after.is_final() && !after.left_behind().is_empty() {
+        tracing::warn!(%migration, left_behind = after.left_behind().names().join(", "), "not everything could be removed");
+    }
+}

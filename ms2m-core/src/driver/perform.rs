@@ -1,0 +1,81 @@
+//! One effect, performed over the traits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use super::{Drivers, Observer, Progress};
+use crate::bytes_stream::ByteStream;
+use crate::engine::{Answer, Call, Effect, Event, Fault, Step};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::MigrationId;
+
+/// Waits, calls, and turns the result into an event. Never takes longer than [`Effect::delay`] and [`Effect::limit`] together.
+pub(super) async fn perform(drivers: Drivers, observer: Arc<dyn Observer>, effect: Effect) -> Event {
+    let Effect { key, issue, attempt, delay, limit, call } = effect;
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let answer = match tokio::time::timeout(limit, answer(&drivers, &observer, &key.migration, call)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(timed_out(key.step, limit)),
+    };
+    match answer {
+        Ok(answer) => Event::Done { issue, answer },
+        Err(error) => {
+            tracing::warn!(migration = %key.migration, step = %key.step, attempt, %error, "a call failed");
+            Event::Failed { issue, fault: Fault::from(&error) }
+        }
+    }
+}
+
+fn timed_out(step: Step, limit: Duration) -> Error {
+    Error::retry(ErrorKind::Timeout, format!("{step} has not answered within {} s", limit.as_secs_f64()))
+}
+
+async fn answer(drivers: &Drivers, observer: &Arc<dyn Observer>, migration: &MigrationId, call: Call) -> Result<Answer> {
+    let Drivers { source, transfer, target, broker } = drivers;
+    Ok(match call {
+        Call::Begin(job) => Answer::Begun(broker.begin(&job).await?),
+        Call::Prepare(job) => done(target.prepare(&job).await)?,
+        Call::WatchSource => Answer::Source(source.status().await?),
+        Call::PreDump { job, round } => Answer::PreDumped(source.pre_dump(&job, round).await?),
+        Call::Park => Answer::Parked(broker.park(migration).await?),
+        Call::Checkpoint(job) => Answer::Checkpoint(source.checkpoint(&job).await?),
+        Call::Resume => done(broker.resume(migration).await)?,
+        Call::Send { job, checkpoint } => {
+            let body = source.open(&checkpoint, 0).await?;
+            let body = counted(body, Arc::clone(observer), migration.clone(), job.archive_bytes);
+            Answer::Sent(transfer.send(&job, body).await?)
+        }
+        Call::Restore { job, receipt } => Answer::Restored(target.restore(&job, &receipt, Arc::clone(transfer)).await?),
+        Call::Progress => {
+            let progress = broker.progress(migration).await?;
+            observer.on_progress(migration, &Progress::Replay(progress.clone()));
+            Answer::Progress(progress)
+        }
+        Call::HandOver(job) => Answer::Owner(broker.hand_over(&job).await?),
+        Call::Promote => done(target.promote(migration).await)?,
+        Call::RetireSource => done(source.retire(migration).await)?,
+        Call::RetireBroker => Answer::Retired(broker.retire(migration).await?),
+        Call::Abort { reason } => Answer::Owner(broker.abort(migration, &reason).await?),
+        Call::DiscardCopy => done(target.discard(migration).await)?,
+        Call::DiscardTransfer => done(transfer.discard(migration).await)?,
+        Call::DiscardCheckpoint => done(source.discard(migration).await)?,
+    })
+}
+
+fn done(result: Result<()>) -> Result<Answer> {
+    result.map(|()| Answer::Done)
+}
+
+fn counted(body: ByteStream, observer: Arc<dyn Observer>, migration: MigrationId, of_bytes: u64) -> ByteStream {
+    let mut bytes = 0;
+    Box::pin(body.inspect(move |piece| {
+        if let Ok(piece) = piece {
+            bytes += piece.len() as u64;
+            observer.on_progress(&migration, &Progress::Transfer { bytes, of_bytes });
+        }
+    }))
+}

@@ -1,0 +1,147 @@
+//! What answers lead to.
+
+use super::effect::Step;
+use super::event::{Answer, Fault};
+use super::state::{Course, MigrationState, Outstanding};
+use crate::checkpoint::{Checkpoint, SourceStatus};
+use crate::error::{ErrorKind, Verdict};
+use crate::phase::Phase;
+use crate::replay::{HandoverMode, Ownership, ReplayProgress, ReplayStanding};
+use crate::time::Timestamp;
+use crate::timeline::Milestone;
+
+impl MigrationState {
+    pub(super) fn on_answer(&mut self, call: &Outstanding, answer: &Answer, now: Timestamp) {
+        match (call.step, answer) {
+            (Step::Begin, Answer::Begun(begun)) => {
+                self.facts.begun = Some(begun.clone());
+                self.leave_pending(now);
+            }
+            (Step::Prepare, Answer::Done) => {
+                self.facts.prepared = true;
+                self.leave_pending(now);
+            }
+            (Step::WatchSource, Answer::Source(status)) => self.on_source_status(*status, now),
+            (Step::PreDump(round), Answer::PreDumped(bytes)) => {
+                self.facts.pre_dumped_bytes = self.facts.pre_dumped_bytes.saturating_add(*bytes);
+                self.pre_dump_or_park(round + 1, now);
+            }
+            (Step::Park, Answer::Parked(parked)) => {
+                self.facts.parked = Some(*parked);
+                self.issue(Step::Checkpoint, now);
+            }
+            (Step::Checkpoint, Answer::Checkpoint(checkpoint)) => self.on_checkpoint(call, checkpoint, now),
+            (Step::Resume, Answer::Done) => self.facts.resumed = true,
+            (Step::Send, Answer::Sent(receipt)) => {
+                self.facts.receipt = Some(receipt.clone());
+                self.reach(Milestone::Transferred, now);
+                self.enter(Phase::Restoring, now);
+                self.issue(Step::Restore, now);
+            }
+            (Step::Restore, Answer::Restored(restored)) => {
+                self.facts.restored = Some(restored.clone());
+                self.reach(Milestone::Restored, now);
+                self.enter(Phase::Replaying, now);
+                self.issue(Step::Progress, now);
+            }
+            (Step::Progress, Answer::Progress(progress)) => self.on_progress(progress, now),
+            (Step::HandOver, Answer::Owner(Ownership::Copy(cut_over))) => self.commit(cut_over, now),
+            (Step::HandOver, Answer::Owner(Ownership::Source { reason })) => self.undo(reason.clone(), false, now),
+            (Step::Abort, Answer::Owner(Ownership::Copy(cut_over))) => self.commit(cut_over, now),
+            (Step::Abort, Answer::Owner(Ownership::Source { .. })) => self.source_owns(now),
+            (Step::Promote, Answer::Done) => {
+                self.promoted = true;
+                self.complete(now);
+            }
+            (Step::RetireSource, Answer::Done) => {
+                self.source_retired = true;
+                self.complete(now);
+            }
+            (Step::RetireBroker, Answer::Retired(retired)) => {
+                self.facts.retired = Some(retired.clone());
+                self.removed(Step::RetireBroker, now);
+            }
+            (Step::DiscardCopy | Step::DiscardTransfer | Step::DiscardCheckpoint, Answer::Done) => self.removed(call.step, now),
+            (step, answer) => {
+                let message = format!("{step} was answered by {answer:?}");
+                self.on_fault(call, &Fault { kind: ErrorKind::Invariant, verdict: Verdict::Fatal, message }, now);
+            }
+        }
+    }
+
+    fn leave_pending(&mut self, now: Timestamp) {
+        if self.facts.begun.is_some() && self.facts.prepared {
+            self.enter(Phase::Checkpointing, now);
+            self.pre_dump_or_park(1, now);
+        }
+    }
+
+    pub(super) fn pre_dump_or_park(&mut self, round: u32, now: Timestamp) {
+        let wanted = self.drivers.capability.pre_dump && round <= self.spec.pre_dump_rounds;
+        self.issue(if wanted { Step::PreDump(round) } else { Step::Park }, now);
+    }
+
+    fn on_checkpoint(&mut self, call: &Outstanding, checkpoint: &Checkpoint, now: Timestamp) {
+        self.facts.checkpoint = Some(checkpoint.clone());
+        self.facts.checkpoint_took = Some(now.since(call.since));
+        let freeze_us = u64::try_from(checkpoint.freeze.as_micros()).unwrap_or(u64::MAX);
+        self.reach(Milestone::Frozen, Timestamp::from_micros(now.as_micros().saturating_sub(freeze_us)));
+        self.reach(Milestone::Thawed, now);
+        self.enter(Phase::Transferring, now);
+        let chase = self.facts.begun.as_ref().is_some_and(|begun| begun.mode == HandoverMode::Chase);
+        if chase && !self.source_gone {
+            self.issue(Step::Resume, now);
+        }
+        self.issue(Step::Send, now);
+    }
+
+    fn on_progress(&mut self, progress: &ReplayProgress, now: Timestamp) {
+        self.facts.progress = Some(progress.clone());
+        let caught_up = match &progress.standing {
+            ReplayStanding::Rejected(reason) => return self.undo(format!("the copy refused itself: {reason}"), false, now),
+            ReplayStanding::Aborted(reason) => return self.undo(format!("the journal was aborted: {reason}"), false, now),
+            ReplayStanding::Ready | ReplayStanding::CopyOwns => true,
+            // Nobody adds to the journal any more: FENCE waits for the rest of the replay.
+            ReplayStanding::Replaying => self.source_gone,
+            ReplayStanding::AwaitingCopy => false,
+        };
+        if caught_up && !self.is_outstanding(Step::Resume) {
+            self.reach(Milestone::CaughtUp, now);
+            self.enter(Phase::Finalizing, now);
+            self.issue(Step::HandOver, now);
+        } else {
+            self.poll_again(Step::Progress, now);
+        }
+    }
+
+    fn on_source_status(&mut self, status: SourceStatus, now: Timestamp) {
+        match (status, self.doubt.take()) {
+            (SourceStatus::Gone, _) => self.on_source_gone(now),
+            (SourceStatus::Present, Some(reason)) => self.undo(reason, false, now),
+            (SourceStatus::Present, None) => self.poll_again(Step::WatchSource, now),
+        }
+    }
+
+    pub(super) fn on_source_gone(&mut self, now: Timestamp) {
+        if self.source_gone || self.course != Course::Forward {
+            return;
+        }
+        self.source_gone = true;
+        self.doubt = None;
+        self.forget(Step::WatchSource);
+        if self.facts.checkpoint.is_some() {
+            // The dead need no RESUME. A hand-over that counts on the source's END would wait for ever: ask again with FENCE.
+            self.forget(Step::Resume);
+            if self.phase == Phase::Finalizing {
+                self.forget(Step::HandOver);
+                self.enter(Phase::Finalizing, now);
+                self.issue(Step::HandOver, now);
+            }
+        } else if !self.is_outstanding(Step::Checkpoint) {
+            self.undo(SOURCE_DIED_TOO_EARLY.to_owned(), false, now);
+        }
+    }
+}
+
+/// While the dump is under way it may still succeed, so it is waited for.
+pub(super) const SOURCE_DIED_TOO_EARLY: &str = "the source died before its checkpoint existed; nothing to restore";

@@ -1,0 +1,131 @@
+//! From what is outstanding to the effects that say how to call it.
+
+use std::time::Duration;
+
+use super::effect::{Call, Effect, EffectKey, Step};
+use super::state::{Course, MigrationState, Outstanding};
+use crate::checkpoint::CheckpointJob;
+use crate::replay::{HandOverJob, ReplayJob};
+use crate::restore::RestoreJob;
+use crate::time::Timestamp;
+use crate::transfer::TransferJob;
+
+/// Questions are never asked more often than this.
+const POLL_MIN: Duration = Duration::from_millis(1);
+
+impl MigrationState {
+    /// Asks for a call, unless it is outstanding already.
+    pub(super) fn issue(&mut self, step: Step, now: Timestamp) {
+        if !self.is_outstanding(step) {
+            self.push(Outstanding { step, issue: 0, attempt: 1, not_before: now, since: now });
+        }
+    }
+
+    /// Asks the same question again after its interval.
+    pub(super) fn poll_again(&mut self, step: Step, now: Timestamp) {
+        let every = if step == Step::WatchSource { self.spec.source_every } else { self.spec.progress_every };
+        self.push(Outstanding { step, issue: 0, attempt: 1, not_before: now.after(every.max(POLL_MIN)), since: now });
+    }
+
+    /// Asks for a failed call once more.
+    pub(super) fn repeat(&mut self, call: &Outstanding, now: Timestamp) {
+        let pause = self.spec.retry.pause_after(call.attempt);
+        self.push(Outstanding { attempt: call.attempt.saturating_add(1), not_before: now.after(pause), ..*call });
+    }
+
+    /// Asks for everything outstanding anew; answers to the earlier asking do not count any more.
+    pub(super) fn reissue_all(&mut self) {
+        for call in std::mem::take(&mut self.outstanding) {
+            self.push(call);
+        }
+    }
+
+    /// Takes an outstanding call out; `None` for late and doubled answers.
+    pub(super) fn take(&mut self, issue: u64) -> Option<Outstanding> {
+        let at = self.outstanding.iter().position(|call| call.issue == issue)?;
+        Some(self.outstanding.remove(at))
+    }
+
+    pub(super) fn forget(&mut self, step: Step) {
+        self.outstanding.retain(|call| call.step != step);
+    }
+
+    fn push(&mut self, call: Outstanding) {
+        match call.step {
+            Step::Begin => self.traces.journal = true,
+            Step::Prepare => self.traces.copy = true,
+            Step::PreDump(_) | Step::Checkpoint => self.traces.checkpoint = true,
+            Step::Send => self.traces.transfer = true,
+            Step::Restore => {
+                self.traces.copy = true;
+                self.restore_tried = true;
+            }
+            _ => {}
+        }
+        self.outstanding.push(Outstanding { issue: self.next_issue, ..call });
+        self.next_issue += 1;
+    }
+
+    /// The effects of everything asked for since `first`, and of nothing that was dropped again meanwhile.
+    pub(super) fn effects_since(&self, first: u64, now: Timestamp) -> Vec<Effect> {
+        self.outstanding.iter().filter(|call| call.issue >= first).filter_map(|call| self.effect(call, now)).collect()
+    }
+
+    fn effect(&self, asked: &Outstanding, now: Timestamp) -> Option<Effect> {
+        let migration = self.spec.migration.clone();
+        let limit = self.limit(asked.step, now);
+        let checkpoint_job = || CheckpointJob { migration: migration.clone(), leave_running: true, deadline: limit };
+        let restore_job = || RestoreJob { migration: migration.clone(), copy: self.spec.copy.clone(), deadline: limit };
+        let call = match asked.step {
+            Step::Begin => Call::Begin(ReplayJob {
+                migration: migration.clone(),
+                queue: self.spec.queue.clone(),
+                source: self.spec.source.clone(),
+                copy: self.spec.copy.clone(),
+                mode: self.spec.mode,
+            }),
+            Step::Prepare => Call::Prepare(restore_job()),
+            Step::WatchSource => Call::WatchSource,
+            Step::PreDump(round) => Call::PreDump { job: checkpoint_job(), round },
+            Step::Park => Call::Park,
+            Step::Checkpoint => Call::Checkpoint(checkpoint_job()),
+            Step::Resume => Call::Resume,
+            Step::Send => {
+                let checkpoint = self.facts.checkpoint.clone()?;
+                let job = TransferJob { migration: migration.clone(), archive_bytes: checkpoint.archive_bytes, deadline: limit };
+                Call::Send { job, checkpoint }
+            }
+            Step::Restore => Call::Restore { job: restore_job(), receipt: self.facts.receipt.clone()? },
+            Step::Progress => Call::Progress,
+            Step::HandOver => Call::HandOver(HandOverJob { migration: migration.clone(), source_gone: self.source_gone, deadline: limit }),
+            Step::Promote => Call::Promote,
+            Step::RetireSource => Call::RetireSource,
+            Step::RetireBroker => Call::RetireBroker,
+            Step::Abort => Call::Abort {
+                reason: match &self.course {
+                    Course::Undoing(undo) => undo.reason.clone(),
+                    Course::Forward | Course::Committed => return None,
+                },
+            },
+            Step::DiscardCopy => Call::DiscardCopy,
+            Step::DiscardTransfer => Call::DiscardTransfer,
+            Step::DiscardCheckpoint => Call::DiscardCheckpoint,
+        };
+        let key = EffectKey { migration, step: asked.step };
+        Some(Effect { key, issue: asked.issue, attempt: asked.attempt, delay: asked.not_before.since(now), limit, call })
+    }
+
+    /// Work may take what is left of its phase; everything else has the limit of a call.
+    fn limit(&self, step: Step, now: Timestamp) -> Duration {
+        let deadlines = &self.spec.deadlines;
+        let left = match (&self.course, self.deadline()) {
+            (Course::Forward, Some(deadline)) => deadline.since(now),
+            _ => deadlines.call,
+        };
+        match step {
+            Step::Prepare | Step::PreDump(_) | Step::Checkpoint | Step::Send | Step::Restore => left,
+            Step::HandOver => deadlines.hand_over.min(left),
+            _ => deadlines.call.min(left),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The migration as a pure function.
+//!
+//! [`step`] takes a [`MigrationState`], an [`Event`] and the time, and gives the next state and the [`Effect`]s to perform. The
+//! [driver](crate::driver) performs them and feeds back what came of them; so does anything else that wants to.
+//!
+//! ```text
+//! Pending        begin ∥ prepare
+//! Checkpointing  pre-dump*, park, checkpoint
+//! Transferring   (chase: resume ∥) send
+//! Restoring      restore
+//! Replaying      progress, again and again
+//! Finalizing     hand over ── the commit point ── promote, retire source, retire journal ∥ discards
+//! Completed
+//!
+//! any failure, deadline or cancel before the commit point:
+//!                abort ── the copy owns the queue? then forward ── discard copy, discards, retire journal
+//! Failed
+//! ```
+//!
+//! Beside all this, until the commit point, it is watched whether the source lives. If it dies before its checkpoint exists
+//! there is nothing to migrate. If it dies later the checkpoint and the journal are all there is of its state: the migration
+//! goes on against all odds until its deadlines, cannot be cancelled, and ends with FENCE instead of END.
+//!
+//! What always holds (and is proved by the property tests in `tests/engine_properties.rs`):
+//! - There is one commit point: the word of the journal, told by `hand_over` or `abort`. Nothing rolls back after it.
+//! - Nothing of the copy is discarded before the journal has said that the source owns the queue.
+//! - A parked source is resumed, aborted to, or replaced; it is never forgotten.
+//! - Every non-final state has a [deadline](MigrationState::deadline) or an [attention marker](MigrationState::attention).
+//! - Late and doubled answers change nothing. Every effect is idempotent under its [`EffectKey`].
+//! - A stored state and [`Event::Resumed`] are enough to go on after a crash.
+//!
+//! A call that is dropped (its step is no longer outstanding, or the driver died) counts like one whose caller crashed: the
+//! traits' idempotence and the clean-up have to bear it.
+
+mod commit;
+mod deadlines;
+mod effect;
+mod event;
+mod failure;
+mod forward;
+mod issue;
+mod rollback;
+mod spec;
+mod state;
+mod step;
+
+pub use deadlines::Deadlines;
+pub use effect::{Call, Effect, EffectKey, Step};
+pub use event::{Answer, Event, Fault};
+pub use spec::{DriverNames, MigrationSpec};
+pub use state::{Course, Facts, MigrationState, Outstanding, Traces, Undo};
+pub use step::step;
