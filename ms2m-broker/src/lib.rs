@@ -3,6 +3,7 @@
 
 pub mod link;
 pub mod message;
+pub mod protocol;
 
 pub use link::{Broker, Connection, LinkError};
 pub use message::{Message, MessageKey, Properties, Value};

@@ -101,6 +101,16 @@ impl Value {
         }
     }
 
+    fn encoded_bytes(&self) -> usize {
+        12 + match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(values) => values.iter().map(Self::encoded_bytes).sum(),
+            Self::Table(entries) => entries.iter().map(|(name, value)| name.len() + 8 + value.encoded_bytes()).sum(),
+            Self::Void | Self::Bool(_) | Self::Int(_) | Self::FloatBits(_) | Self::Decimal(..) | Self::TimestampS(_) => 0,
+        }
+    }
+
     /// As text.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
@@ -167,6 +177,17 @@ impl Message {
             .retain(|(name, _)| !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count" | "x-death" | "x-stream-offset"));
         let encoded = postcard::to_stdvec(&identity).unwrap_or_default();
         MessageKey::from_hash(false, Sha256::new_with_prefix(b"content\0").chain_update(encoded).chain_update(&self.body))
+    }
+
+    /// An upper bound of its size in a journal record, in bytes, without encoding it.
+    #[must_use]
+    pub fn encoded_bytes(&self) -> usize {
+        let p = &self.properties;
+        let texts = [&p.message_id, &p.correlation_id, &p.reply_to, &p.content_type, &p.content_encoding, &p.kind, &p.app_id, &p.user_id];
+        let text_bytes: usize = texts.into_iter().flatten().chain([&p.exchange, &p.routing_key]).map(String::len).sum();
+        let header_bytes: usize = p.headers.iter().map(|(name, value)| name.len() + value.encoded_bytes() + 8).sum();
+        // Lengths, option marks and the fixed-size properties take less than this.
+        self.body.len() + text_bytes + header_bytes + p.expiration.as_ref().map_or(0, String::len) + 96
     }
 
     /// When it was published, if its publisher says so, in microseconds since the Unix epoch.
