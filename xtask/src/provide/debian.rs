@@ -13,7 +13,7 @@ pub(super) fn may_install() -> bool {
 pub(super) fn install(package: &str) -> anyhow::Result<Outcome> {
     let apt_get = |args: &[&str]| execute(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(args));
     match apt_get(&["update", "-qq"])? {
-        Outcome::Passed => apt_get(&["install", "-y", "-qq", "--no-install-recommends", package]),
+        Outcome::Passed => apt_get(&["install", "-y", "-qq", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends", package]),
         failed => Ok(failed),
     }
 }

@@ -8,6 +8,7 @@ use super::debian;
 use crate::steps::Outcome;
 
 const PACKAGE: &str = "rabbitmq-server";
+const HOW: &str = "get it with `apt-get install rabbitmq-server` as root on Debian, or from your system's packages";
 
 /// Makes sure that `rabbitmq-server` is installed.
 pub(crate) fn rabbitmq() -> Result<Outcome> {
@@ -15,16 +16,14 @@ pub(crate) fn rabbitmq() -> Result<Outcome> {
         return Ok(Outcome::Passed);
     }
     if !debian::may_install() {
-        return Ok(Outcome::LeftOut(format!(
-            "{PACKAGE} is missing; `apt-get install {PACKAGE}` as root on Debian, or your system's package of it"
-        )));
+        return Ok(Outcome::LeftOut(format!("{PACKAGE} is missing; {HOW}")));
     }
     let outcome = debian::install(PACKAGE)?;
     // The package ends by starting a broker of the system, which a container may refuse. The program is there all the same.
     Ok(match outcome {
         _ if installed() => Outcome::Passed,
-        Outcome::Failed(why) => Outcome::LeftOut(format!("{PACKAGE} cannot be installed: {why}")),
-        _ => Outcome::LeftOut(format!("the package {PACKAGE} brought no such program")),
+        Outcome::Failed(why) => Outcome::LeftOut(format!("{PACKAGE} is missing and its installation failed ({why}); {HOW}")),
+        _ => Outcome::LeftOut(format!("the package {PACKAGE} brought no such program; {HOW}")),
     })
 }
 
