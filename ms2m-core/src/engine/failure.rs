@@ -50,8 +50,8 @@ impl MigrationState {
             _ if self.may_repeat(call, fault) => self.repeat(call, now),
             Step::PreDump(_) => self.issue(Step::Park, now),
             step => {
-                // Its contract says that nothing is left after an error; only of a call without an answer nothing is known.
-                if step == Step::Begin && fault.kind != ErrorKind::Timeout {
+                // Its contract says that nothing is left after an error; of a call without a proper answer nothing is known.
+                if step == Step::Begin && !matches!(fault.kind, ErrorKind::Timeout | ErrorKind::Invariant) {
                     self.traces.journal = false;
                 }
                 self.undo(reason, false, now);

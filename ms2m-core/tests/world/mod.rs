@@ -1,0 +1,342 @@
+//! What is really the case while the engine sees only answers.
+
+use std::time::Duration;
+
+use ms2m_core::engine::{Answer, Call, Course, DriverNames, Effect, Event, Fault, MigrationSpec, MigrationState, Step, step};
+use ms2m_core::{
+    Begun, Checkpoint, CheckpointCapability, CutOver, Digest, ErrorKind, HandoverMode, InstanceId, MigrationId, Ownership, Parked, Phase,
+    Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, SourceStatus, Timestamp, Verdict,
+};
+
+/// How a call answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum How {
+    /// As hoped for.
+    Well,
+    /// Truthfully, but not as hoped for (not ready yet, source gone, the source keeps the queue …); else as hoped for.
+    Otherwise,
+    /// With an error that asks for a retry; nothing has happened.
+    Retry,
+    /// With an error that does not; nothing has happened.
+    Fatal,
+    /// Not in time, but it has happened.
+    LostAnswer,
+    /// With something that is no answer to it.
+    Nonsense,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdicted {
+    Open,
+    Source,
+    Copy,
+}
+
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) state: MigrationState,
+    pub(crate) now: Timestamp,
+    /// Every effect ever asked for.
+    pub(crate) asked: Vec<Step>,
+    pub(crate) source_lives: bool,
+    effects: Vec<Effect>,
+    told: Vec<Event>,
+    chase: bool,
+    // The truth.
+    journal: bool,
+    verdict: Verdicted,
+    hand_over_asked: bool,
+    copy_may_live: bool,
+    parked: bool,
+    checkpoint: bool,
+    transferred: bool,
+}
+
+impl World {
+    pub(crate) fn new(chase: bool, pre_dump_rounds: u32) -> Self {
+        let instance = |name| InstanceId::new(name).unwrap();
+        let spec = MigrationSpec {
+            pre_dump_rounds,
+            ..MigrationSpec::new(MigrationId::new("m-1").unwrap(), "orders", instance("source"), instance("copy"))
+        };
+        let drivers = DriverNames {
+            checkpoint_source: "model".into(),
+            transfer_backend: "model".into(),
+            restore_target: "model".into(),
+            capability: CheckpointCapability { pre_dump: true, leave_running: true },
+        };
+        let now = Timestamp::from_micros(1_000_000);
+        Self {
+            state: MigrationState::new(spec, drivers, now),
+            now,
+            asked: Vec::new(),
+            source_lives: true,
+            effects: Vec::new(),
+            told: Vec::new(),
+            chase,
+            journal: false,
+            verdict: Verdicted::Open,
+            hand_over_asked: false,
+            copy_may_live: false,
+            parked: false,
+            checkpoint: false,
+            transferred: false,
+        }
+    }
+
+    /// Tells the engine and checks what it makes of it.
+    pub(crate) fn tell(&mut self, event: &Event) {
+        let before = self.state.clone();
+        let (state, effects) = step(&before, event, self.now);
+        self.check_step(&before, &state, &effects);
+        for effect in &effects {
+            self.asked.push(effect.key.step);
+            self.check_effect(&state, effect);
+            self.ask(effect);
+        }
+        self.effects.extend(effects);
+        self.effects.retain(|effect| state.outstanding().iter().any(|call| call.issue == effect.issue));
+        self.told.push(event.clone());
+        self.state = state;
+    }
+
+    /// The driver dies; what it asked for may still happen, but nobody hears of it.
+    pub(crate) fn crash(&mut self) {
+        let stored = serde_json::to_string(&self.state).unwrap();
+        let state: MigrationState = serde_json::from_str(&stored).unwrap();
+        assert_eq!(state, self.state, "the store must keep all of it");
+        self.effects.clear();
+        self.tell(&Event::Resumed);
+        assert_eq!(self.effects.len(), self.state.outstanding().len(), "after a crash everything outstanding is asked for again");
+    }
+
+    /// An earlier answer comes once more; it must change nothing. (Time stands still for it.)
+    pub(crate) fn repeat(&mut self, which: usize) {
+        let answers: Vec<&Event> = self.told.iter().filter(|event| matches!(event, Event::Done { .. } | Event::Failed { .. })).collect();
+        if answers.is_empty() {
+            return;
+        }
+        let (state, effects) = step(&self.state, answers[which % answers.len()], self.state.timeline().last().at);
+        assert_eq!((state, effects), (self.state.clone(), Vec::new()), "a doubled answer changed something");
+    }
+
+    /// One call answers: work before questions, and never the watch of the source, which could go on for ever.
+    pub(crate) fn answer_work(&mut self, which: usize) {
+        let find = |wanted: &dyn Fn(Step) -> bool| -> Vec<usize> {
+            self.effects.iter().enumerate().filter(|(_, effect)| wanted(effect.key.step)).map(|(at, _)| at).collect()
+        };
+        let mut work = find(&|step| !step.is_poll());
+        if work.is_empty() {
+            work = find(&|step| step == Step::Progress);
+        }
+        self.answer(work[which % work.len()], How::Well);
+    }
+
+    pub(crate) fn answer(&mut self, which: usize, how: How) {
+        if self.effects.is_empty() {
+            return;
+        }
+        let effect = self.effects.remove(which % self.effects.len());
+        self.now = self.now.after(effect.delay + Duration::from_micros(10));
+        let event = self.perform(&effect, how);
+        self.tell(&event);
+    }
+
+    /// From the moment of asking on it may happen at any time, even when nobody waits for it any more.
+    fn ask(&mut self, effect: &Effect) {
+        match effect.call {
+            Call::Begin(_) => self.journal = true,
+            Call::Park => self.parked = true,
+            Call::Restore { .. } => self.copy_may_live = true,
+            Call::HandOver(_) => self.hand_over_asked = true,
+            Call::Checkpoint(_) | Call::PreDump { .. } => self.checkpoint = true,
+            Call::Send { .. } => self.transferred = true,
+            _ => {}
+        }
+    }
+
+    fn perform(&mut self, effect: &Effect, how: How) -> Event {
+        let issue = effect.issue;
+        let fault = |kind, verdict| Event::Failed { issue, fault: Fault { kind, verdict, message: "model".into() } };
+        match how {
+            How::Retry | How::Fatal => {
+                match effect.call {
+                    // Contracts: after an error nothing is left, no copy lives.
+                    Call::Begin(_) => self.journal = false,
+                    Call::Restore { .. } => self.copy_may_live = false,
+                    _ => {}
+                }
+                fault(ErrorKind::Unavailable, if how == How::Retry { Verdict::Retry } else { Verdict::Fatal })
+            }
+            How::LostAnswer => {
+                self.happen(effect, false);
+                fault(ErrorKind::Timeout, Verdict::Retry)
+            }
+            How::Nonsense => Event::Done { issue, answer: Answer::PreDumped(u64::MAX) },
+            How::Well | How::Otherwise => match self.happen(effect, how == How::Otherwise) {
+                Some(answer) => Event::Done { issue, answer },
+                None => fault(ErrorKind::NotFound, Verdict::Fatal),
+            },
+        }
+    }
+
+    /// Lets it happen; `None` when what it is about does not exist.
+    fn happen(&mut self, effect: &Effect, otherwise: bool) -> Option<Answer> {
+        let migration = effect.key.migration.clone();
+        Some(match &effect.call {
+            Call::Begin(_) => {
+                let mode = if self.chase { HandoverMode::Chase } else { HandoverMode::Hold };
+                Answer::Begun(Begun { protocol: Protocol::Journal, mode, applied: 3 })
+            }
+            Call::WatchSource => Answer::Source(if self.source_lives { SourceStatus::Present } else { SourceStatus::Gone }),
+            Call::PreDump { .. } => Answer::PreDumped(4096),
+            Call::Park => Answer::Parked(Parked { n: 5, digest: Digest::default() }),
+            Call::Checkpoint(_) => {
+                Answer::Checkpoint(Checkpoint { migration, archive_bytes: 100, freeze: Duration::from_millis(12), manifest: [].into() })
+            }
+            Call::Resume => {
+                self.parked = false;
+                Answer::Done
+            }
+            Call::Send { .. } => Answer::Sent(Receipt {
+                migration,
+                digest: Digest::default(),
+                archive_bytes: 100,
+                transferred_bytes: 50,
+                location: "here".into(),
+            }),
+            Call::Restore { job, .. } => Answer::Restored(Restored { copy: job.copy.clone(), restore: Duration::from_millis(3) }),
+            Call::Progress => Answer::Progress(self.progress(otherwise)),
+            Call::HandOver(job) => {
+                assert!(!job.source_gone || !self.source_lives, "FENCE although the source may live");
+                self.decide(!otherwise);
+                Answer::Owner(self.owner())
+            }
+            Call::Abort { .. } => {
+                self.journal.then_some(())?;
+                // A hand-over that nobody waits for may have come first; so may a promotion by the broker.
+                self.decide(otherwise && self.copy_may_live && (self.hand_over_asked || !self.source_lives));
+                Answer::Owner(self.owner())
+            }
+            Call::RetireBroker => {
+                self.journal.then_some(())?;
+                self.journal = false;
+                Answer::Retired(Retired { applied_by_source: 9, journaled: 4, ..Retired::default() })
+            }
+            Call::RetireSource => {
+                self.source_lives = false;
+                Answer::Done
+            }
+            Call::DiscardCopy => {
+                self.copy_may_live = false;
+                Answer::Done
+            }
+            Call::DiscardCheckpoint => {
+                self.checkpoint = false;
+                Answer::Done
+            }
+            Call::DiscardTransfer => {
+                self.transferred = false;
+                Answer::Done
+            }
+            Call::Prepare(_) | Call::Promote => Answer::Done,
+        })
+    }
+
+    fn progress(&mut self, otherwise: bool) -> ReplayProgress {
+        let standing = match (self.verdict, otherwise) {
+            (Verdicted::Source, _) => ReplayStanding::Aborted("by the model".into()),
+            (Verdicted::Copy, _) => ReplayStanding::CopyOwns,
+            (Verdicted::Open, false) => ReplayStanding::Ready,
+            // Each look in turn: replaying, refused, promoted by the broker.
+            (Verdicted::Open, true) => match self.asked.len() % 5 {
+                0 => ReplayStanding::AwaitingCopy,
+                1 | 2 => ReplayStanding::Replaying,
+                3 => ReplayStanding::Rejected("digests differ".into()),
+                _ => {
+                    self.decide(true);
+                    ReplayStanding::CopyOwns
+                }
+            },
+        };
+        ReplayProgress { source_n: 9, copy_n: 7, standing }
+    }
+
+    /// The journal's verdict: the first one stays.
+    fn decide(&mut self, copy: bool) {
+        if self.verdict == Verdicted::Open {
+            self.verdict = if copy { Verdicted::Copy } else { Verdicted::Source };
+            self.parked &= copy;
+        }
+    }
+
+    fn owner(&self) -> Ownership {
+        match self.verdict {
+            Verdicted::Copy => Ownership::Copy(CutOver { n: 9, ..CutOver::default() }),
+            Verdicted::Open | Verdicted::Source => Ownership::Source { reason: "the journal says so".into() },
+        }
+    }
+
+    fn check_step(&self, before: &MigrationState, after: &MigrationState, effects: &[Effect]) {
+        assert!(
+            after.is_final() || after.deadline().is_some() || after.attention().is_some(),
+            "neither deadline nor attention: {after:#?}"
+        );
+        assert!(!before.is_final() || (after == before && effects.is_empty()), "something happened after the end");
+        assert!(!after.is_final() || after.outstanding().is_empty());
+        if *before.course() == Course::Committed {
+            assert_eq!(*after.course(), Course::Committed, "there is no way back from the commit point");
+        }
+        if let (Course::Undoing(was), Course::Undoing(is)) = (before.course(), after.course()) {
+            assert!(!was.source_owns || is.source_owns, "what the journal has said stays");
+        }
+        let news = after.outstanding().iter().filter(|call| before.outstanding().iter().all(|old| old.issue != call.issue)).count();
+        assert_eq!(news, effects.len(), "each new call has its effect, and only those");
+        assert!(after.phase_reached() >= before.phase_reached());
+        let steps: std::collections::BTreeSet<Step> = after.outstanding().iter().map(|call| call.step).collect();
+        assert_eq!(steps.len(), after.outstanding().len(), "one call is outstanding twice");
+    }
+
+    fn check_effect(&self, state: &MigrationState, effect: &Effect) {
+        let undoing = matches!(state.course(), Course::Undoing(_));
+        match effect.key.step {
+            Step::DiscardCopy => {
+                assert!(undoing, "a copy discarded on the way forward");
+                assert!(self.verdict == Verdicted::Source || !self.journal, "discards a copy that may own the queue");
+            }
+            Step::Promote | Step::RetireSource => assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue"),
+            Step::Abort => assert!(undoing),
+            Step::RetireBroker if undoing => assert!(!self.copy_may_live, "the journal goes while a copy may live"),
+            Step::RetireBroker => assert!(!self.source_lives, "the journal goes while the source may live"),
+            Step::DiscardTransfer | Step::DiscardCheckpoint => {
+                assert!(undoing || self.verdict == Verdicted::Copy);
+                if undoing && state.source_gone() && state.facts().checkpoint.is_some() {
+                    panic!("discards all there is of a dead source's state");
+                }
+            }
+            _ => assert!(!undoing && *state.course() == Course::Forward, "{} on the wrong course", effect.key.step),
+        }
+        assert!(effect.limit <= Duration::from_secs(600), "a call without a bound");
+    }
+
+    /// What must be true in the end.
+    pub(crate) fn check_end(&self) {
+        let left = self.state.left_behind();
+        match self.state.phase() {
+            Phase::Completed => {
+                assert_eq!(self.verdict, Verdicted::Copy);
+                assert!(!self.source_lives, "two consumers");
+                assert!(!self.journal, "the journal was forgotten");
+            }
+            Phase::Failed => {
+                assert_ne!(self.verdict, Verdicted::Copy, "the copy owns the queue, and was given up");
+                assert!(!self.parked || !self.source_lives || !self.journal, "the source was left parked");
+                assert!(!self.journal || left.journal, "the journal was forgotten");
+                assert!(!self.copy_may_live || left.copy, "a copy was forgotten");
+            }
+            phase => panic!("{phase} is no end"),
+        }
+        assert!(!self.checkpoint || left.checkpoint, "the checkpoint was forgotten");
+        assert!(!self.transferred || left.transfer, "transferred bytes were forgotten");
+    }
+}
