@@ -1,0 +1,265 @@
+//! The broker's seam: connections, publishers and subscriptions over the shared state.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ms2m_broker::link::{
+    Confirm, Connection, ConsumeOptions, Delivery, LinkResult, Publisher, QueueKind, QueueOptions, QueueStatus, Subscription,
+};
+use ms2m_broker::{LinkError, Message};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::consumer::{Look, Wire};
+use super::state::{Late, Loss, State};
+
+/// How long a message waits for another publisher's to overtake it.
+const OVERTAKEN_AFTER: Duration = Duration::from_millis(1);
+
+pub(super) struct Shared(Mutex<State>);
+
+impl Shared {
+    pub(super) fn new(state: State) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(state)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets queues notice the ends of channels when it is time.
+    pub(super) fn finish(self: &Arc<Self>, late: Vec<Late>) {
+        for (consumer, delay) in late {
+            self.after(delay, move |state| state.end_consumer(consumer));
+        }
+    }
+
+    fn after(self: &Arc<Self>, delay: Duration, act: impl FnOnce(&mut State) + Send + 'static) {
+        let shared = Arc::clone(self);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                sleep(delay).await;
+                act(&mut shared.lock());
+            })),
+            // Dropped outside a runtime: nobody can wait any more.
+            Err(_) => act(&mut self.lock()),
+        }
+    }
+
+    pub(super) async fn round_trip(&self) {
+        let operation = self.lock().profile.operation;
+        if !operation.is_zero() {
+            sleep(operation).await;
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryBroker")
+    }
+}
+
+/// Lives as long as anything uses the connection; then the connection ends.
+#[derive(Debug)]
+struct Cable {
+    shared: Arc<Shared>,
+    id: u64,
+    losses: watch::Receiver<Loss>,
+}
+
+impl Cable {
+    fn check(&self) -> LinkResult<()> {
+        self.losses.borrow().as_ref().map_or(Ok(()), |(reason, _)| Err(reason.clone()))
+    }
+
+    async fn round_trip(&self) -> LinkResult<()> {
+        self.shared.round_trip().await;
+        self.check()
+    }
+
+    fn disconnect(&self, reason: &str) {
+        let late = self.shared.lock().disconnect(self.id, &LinkError::Lost(reason.to_owned()));
+        self.shared.finish(late);
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.disconnect("the connection was dropped");
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct MemoryConnection(Arc<Cable>);
+
+impl MemoryConnection {
+    pub(super) fn new(shared: Arc<Shared>, id: u64, losses: watch::Receiver<Loss>) -> Self {
+        Self(Arc::new(Cable { shared, id, losses }))
+    }
+
+    fn subscribe(&self, queue: &str, options: &ConsumeOptions, auto_ack: bool) -> LinkResult<Box<dyn Subscription>> {
+        let (id, wire) = self.0.shared.lock().consume(self.0.id, queue, options, auto_ack)?;
+        Ok(Box::new(MemorySubscription { cable: Arc::clone(&self.0), id, wire }))
+    }
+}
+
+#[async_trait]
+impl Connection for MemoryConnection {
+    async fn lost(&self) -> LinkError {
+        let mut losses = self.0.losses.clone();
+        match losses.wait_for(Option::is_some).await.map(|loss| loss.clone()) {
+            Ok(Some((reason, _))) => reason,
+            _ => LinkError::Lost("the broker is gone".to_owned()),
+        }
+    }
+
+    async fn queue_status(&self, queue: &str) -> LinkResult<Option<QueueStatus>> {
+        self.0.round_trip().await?;
+        self.0.shared.lock().status(self.0.id, queue)
+    }
+
+    async fn declare(&self, queue: &str, options: &QueueOptions) -> LinkResult<()> {
+        self.0.round_trip().await?;
+        self.0.shared.lock().declare(self.0.id, queue, options, false)
+    }
+
+    async fn delete(&self, queue: &str) -> LinkResult<()> {
+        self.0.round_trip().await?;
+        self.0.shared.lock().delete(self.0.id, queue)
+    }
+
+    async fn publisher(&self) -> LinkResult<Box<dyn Publisher>> {
+        self.0.round_trip().await?;
+        let id = self.0.shared.lock().next_id();
+        Ok(Box::new(MemoryPublisher { cable: Arc::clone(&self.0), id }))
+    }
+
+    async fn consume(&self, queue: &str, options: &ConsumeOptions) -> LinkResult<Box<dyn Subscription>> {
+        self.0.round_trip().await?;
+        self.subscribe(queue, options, false)
+    }
+
+    async fn inbox(&self, queue: &str) -> LinkResult<Box<dyn Subscription>> {
+        self.0.round_trip().await?;
+        let options = QueueOptions { kind: QueueKind::Classic, single_active_consumer: false, bytes_max: None };
+        self.0.shared.lock().declare(self.0.id, queue, &options, true)?;
+        self.subscribe(queue, &ConsumeOptions { prefetch: 0, from_offset: None, tag: queue.to_owned() }, true)
+    }
+
+    async fn close(&self) {
+        self.0.shared.round_trip().await;
+        self.0.disconnect("closed by this side");
+    }
+}
+
+#[derive(Debug)]
+struct MemoryPublisher {
+    cable: Arc<Cable>,
+    id: u64,
+}
+
+#[async_trait]
+impl Publisher for MemoryPublisher {
+    async fn publish(&mut self, queue: &str, message: Message) -> LinkResult<Confirm> {
+        self.cable.check()?;
+        let (routed, latency) = {
+            let mut state = self.cable.shared.lock();
+            (state.publish(self.id, queue, message), state.profile.confirm)
+        };
+        if let Some(queue) = routed.waiting {
+            self.cable.shared.after(OVERTAKEN_AFTER, move |state| state.release(&queue));
+        }
+        if latency.is_zero() {
+            return Ok(Box::pin(std::future::ready(routed.verdict)));
+        }
+        let (due, mut losses) = (Instant::now() + latency, self.cable.losses.clone());
+        Ok(Box::pin(async move {
+            // A confirm that was on its way when the connection broke never arrives: the publisher cannot know.
+            match timeout_at(due, losses.wait_for(Option::is_some)).await.map(|loss| loss.map(|loss| loss.clone())) {
+                Ok(Ok(Some((reason, at)))) if at < due => Err(reason),
+                _ => routed.verdict,
+            }
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct MemorySubscription {
+    cable: Arc<Cable>,
+    id: u64,
+    wire: Arc<Wire>,
+}
+
+impl MemorySubscription {
+    fn look(&self) -> Look {
+        // The reason of the end is set before the consumer goes.
+        if let Some(reason) = self.wire.ended() {
+            return Look::Ended(reason);
+        }
+        let mut state = self.cable.shared.lock();
+        let gone = || Look::Ended(self.wire.ended().unwrap_or_else(|| LinkError::Lost("the channel is gone".to_owned())));
+        state.consumer(self.id).map_or_else(gone, super::consumer::Consumer::take)
+    }
+
+    fn detach(&self, reason: &str) {
+        let late = self.cable.shared.lock().detach(self.id, &LinkError::Lost(reason.to_owned()));
+        self.cable.shared.finish(late.into_iter().collect());
+    }
+}
+
+#[async_trait]
+impl Subscription for MemorySubscription {
+    async fn next(&mut self) -> LinkResult<Delivery> {
+        loop {
+            match self.look() {
+                Look::Here(delivery) => return Ok(delivery),
+                Look::Ended(reason) => return Err(reason),
+                Look::Empty => self.wire.moved.notified().await,
+                Look::NotBefore(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    () = self.wire.moved.notified() => {}
+                },
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Option<LinkResult<Delivery>> {
+        match self.look() {
+            Look::Here(delivery) => Some(Ok(delivery)),
+            Look::Ended(reason) => Some(Err(reason)),
+            Look::Empty | Look::NotBefore(_) => None,
+        }
+    }
+
+    async fn ack_up_to(&mut self, tag: u64) -> LinkResult<()> {
+        if let Some(reason) = self.wire.ended() {
+            return Err(reason);
+        }
+        self.cable.shared.lock().ack_up_to(self.id, tag)
+    }
+
+    async fn close(self: Box<Self>) -> LinkResult<()> {
+        self.cable.shared.round_trip().await;
+        if let Some(reason @ LinkError::Lost(_)) = self.wire.ended() {
+            return Err(reason);
+        }
+        self.detach("closed by this side");
+        Ok(())
+    }
+
+    async fn cancel(&mut self) -> LinkResult<()> {
+        self.cable.round_trip().await?;
+        self.cable.shared.lock().cancel(self.id);
+        Ok(())
+    }
+}
+
+impl Drop for MemorySubscription {
+    fn drop(&mut self) {
+        self.detach("the subscription was dropped");
+    }
+}

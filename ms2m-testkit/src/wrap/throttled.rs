@@ -1,0 +1,126 @@
+//! A limit on throughput.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt as _;
+use ms2m_core::{
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, MigrationId, Receipt, RestoreJob, RestoreTarget,
+    Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
+};
+use tokio::time::{Instant, sleep_until};
+
+/// Lets so many bytes per second pass, on each stream.
+#[derive(Debug)]
+pub struct Throttled<T: ?Sized> {
+    inner: Arc<T>,
+    bytes_per_s: u64,
+}
+
+impl<T: ?Sized> Throttled<T> {
+    /// Every stream through `inner` passes at most `bytes_per_s` (at least 1).
+    #[must_use]
+    pub fn new(inner: Arc<T>, bytes_per_s: u64) -> Self {
+        Self { inner, bytes_per_s: bytes_per_s.max(1) }
+    }
+
+    fn throttle(&self, stream: ByteStream) -> ByteStream {
+        let bytes_per_s = self.bytes_per_s;
+        Box::pin(futures_util::stream::unfold((stream, None, 0_u64), move |(mut stream, started, passed)| async move {
+            let piece = stream.next().await?;
+            // Time runs from the first piece, so that a slow start does not count.
+            let started: Instant = started.unwrap_or_else(Instant::now);
+            let passed = passed + piece.as_ref().map_or(0, |piece| piece.len() as u64);
+            sleep_until(started + time_for(passed, bytes_per_s)).await;
+            Some((piece, (stream, Some(started), passed)))
+        }))
+    }
+}
+
+fn time_for(bytes: u64, bytes_per_s: u64) -> Duration {
+    let micros = u128::from(bytes) * 1_000_000 / u128::from(bytes_per_s);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+}
+
+#[async_trait]
+impl<T: TransferBackend + ?Sized> TransferBackend for Throttled<T> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn capability(&self) -> TransferCapability {
+        self.inner.capability()
+    }
+
+    async fn send(&self, job: &TransferJob, body: ByteStream) -> Result<Receipt> {
+        self.inner.send(job, self.throttle(body)).await
+    }
+
+    async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
+        Ok(self.throttle(self.inner.open(receipt, offset_bytes).await?))
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        self.inner.discard(migration).await
+    }
+}
+
+#[async_trait]
+impl<T: CheckpointSource + ?Sized> CheckpointSource for Throttled<T> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn capability(&self) -> CheckpointCapability {
+        self.inner.capability()
+    }
+
+    async fn status(&self) -> Result<SourceStatus> {
+        self.inner.status().await
+    }
+
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+        self.inner.pre_dump(job, round).await
+    }
+
+    async fn checkpoint(&self, job: &CheckpointJob) -> Result<Checkpoint> {
+        self.inner.checkpoint(job).await
+    }
+
+    async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream> {
+        Ok(self.throttle(self.inner.open(checkpoint, offset_bytes).await?))
+    }
+
+    async fn retire(&self, migration: &MigrationId) -> Result<()> {
+        self.inner.retire(migration).await
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        self.inner.discard(migration).await
+    }
+}
+
+#[async_trait]
+impl<T: RestoreTarget + ?Sized> RestoreTarget for Throttled<T> {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn prepare(&self, job: &RestoreJob) -> Result<()> {
+        self.inner.prepare(job).await
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s));
+        self.inner.restore(job, receipt, slow).await
+    }
+
+    async fn promote(&self, migration: &MigrationId) -> Result<()> {
+        self.inner.promote(migration).await
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        self.inner.discard(migration).await
+    }
+}
