@@ -1,0 +1,156 @@
+//! [`TransferBackend`]'s contract.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, TransferBackend, TransferJob};
+
+use super::{expect, expect_err, migration, read, within};
+use crate::workload::body;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Checks every clause on backends from `make`; each call of it gives a backend with nothing at its target.
+///
+/// # Panics
+/// With the clause that is violated.
+pub async fn transfer<B: TransferBackend + ?Sized>(make: impl AsyncFn() -> Arc<B>) {
+    arrives_whole(&*make().await).await;
+    opens_at_an_offset(&*make().await).await;
+    errs_without_a_trace(&*make().await).await;
+    takes_a_repetition(&*make().await).await;
+    keeps_migrations_apart(&*make().await).await;
+    forgets(&*make().await).await;
+    keeps_its_limit(&*make().await).await;
+    keeps_its_deadline(&*make().await).await;
+}
+
+fn job(name: &str, bytes: usize) -> TransferJob {
+    TransferJob { migration: migration(name), archive_bytes: bytes as u64, deadline: DEADLINE }
+}
+
+fn archive(seed: u64, bytes: usize) -> Bytes {
+    body(seed, 0, bytes)
+}
+
+/// In pieces of odd sizes, an empty one among them.
+fn streamed(bytes: &Bytes) -> ByteStream {
+    let mut pieces = vec![Ok(Bytes::new())];
+    let mut rest = bytes.clone();
+    for size in [1, 4096, 70_001].into_iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        pieces.push(Ok(rest.split_to(rest.len().min(size))));
+    }
+    Box::pin(stream::iter(pieces))
+}
+
+async fn send(backend: &(impl TransferBackend + ?Sized), name: &str, bytes: &Bytes) -> Receipt {
+    expect("send", backend.send(&job(name, bytes.len()), streamed(bytes))).await
+}
+
+async fn arrives_whole(backend: &(impl TransferBackend + ?Sized)) {
+    assert!(!backend.name().is_empty());
+    for (index, size) in [1, 4096, (3 << 20) + 17, 0].into_iter().enumerate() {
+        let bytes = archive(index as u64, size);
+        let receipt = send(backend, &format!("whole-{size}"), &bytes).await;
+        assert_eq!(receipt.digest, Digest::of(&bytes), "the receipt's digest is the SHA-256 of all bytes, in order");
+        assert_eq!(receipt.archive_bytes, size as u64, "the receipt tells the size at the target");
+        assert_eq!(receipt.migration, migration(&format!("whole-{size}")), "the receipt names the migration");
+        let arrived = read("open", within("open", backend.open(&receipt, 0)).await).await;
+        assert!(arrived == bytes, "what is read at the target is what was sent ({size} bytes)");
+    }
+}
+
+async fn opens_at_an_offset(backend: &(impl TransferBackend + ?Sized)) {
+    let bytes = archive(7, (2 << 20) + 5);
+    let receipt = send(backend, "offset", &bytes).await;
+    for offset in [1, 4095, 4096, 1 << 20, bytes.len() - 1, bytes.len()] {
+        let rest = read("open at an offset", within("open", backend.open(&receipt, offset as u64)).await).await;
+        assert!(rest == bytes[offset..], "open from {offset} yields the rest");
+    }
+}
+
+async fn errs_without_a_trace(backend: &(impl TransferBackend + ?Sized)) {
+    let bytes = archive(1, 300_000);
+    // The receipt of an earlier, discarded transfer knows digest and location, so it would see anything that is left.
+    let receipt = send(backend, "trace", &bytes).await;
+    expect("discard", backend.discard(&receipt.migration)).await;
+    let longer = Bytes::from([&bytes[..], b"x"].concat());
+    let broken = || -> ByteStream {
+        let failure: Result<Bytes> = Err(Error::retry(ErrorKind::Unavailable, "the body breaks off"));
+        Box::pin(streamed(&bytes.slice(..200_000)).chain(stream::iter([failure])))
+    };
+    let bodies: [(&str, ByteStream); 5] = [
+        ("a body that is too short", streamed(&bytes.slice(..bytes.len() - 1))),
+        ("an empty body", Box::pin(stream::empty())),
+        ("a body that is too long", streamed(&longer)),
+        ("a body that errs", broken()),
+        ("a whole body that errs at its end", Box::pin(streamed(&bytes).chain(broken()))),
+    ];
+    for (what, body) in bodies {
+        expect_err(what, backend.send(&job("trace", bytes.len()), body)).await;
+        let error = expect_err("open after a failed send", backend.open(&receipt, 0)).await;
+        assert_eq!(error.kind(), ErrorKind::NotFound, "nothing is visible after {what}: {error:?}");
+    }
+    let again = send(backend, "trace", &bytes).await;
+    assert_eq!(again.digest, receipt.digest, "a send after failed ones succeeds");
+    assert!(read("open", backend.open(&again, 0).await).await == bytes, "and yields what was sent last");
+}
+
+async fn takes_a_repetition(backend: &(impl TransferBackend + ?Sized)) {
+    let first = archive(1, 100_000);
+    let receipt = send(backend, "repeat", &first).await;
+    let again = send(backend, "repeat", &first).await;
+    assert_eq!(again.digest, receipt.digest, "the same bytes have the same digest");
+    assert!(read("open", backend.open(&again, 0).await).await == first, "a repeated send changes nothing");
+    let other = archive(2, 90_000);
+    let replaced = send(backend, "repeat", &other).await;
+    assert!(read("open", backend.open(&replaced, 0).await).await == other, "a second checkpoint of a migration replaces the first");
+    // After a failed third one, whatever can be opened is never a mixture.
+    let cut = streamed(&first.slice(..50_000));
+    expect_err("a body that is too short", backend.send(&job("repeat", first.len()), cut)).await;
+    if let Ok(stream) = backend.open(&replaced, 0).await {
+        assert!(read("open", Ok(stream)).await == other, "a failed send does not alter what arrived before");
+    }
+}
+
+async fn keeps_migrations_apart(backend: &(impl TransferBackend + ?Sized)) {
+    let (a, b) = (archive(1, 50_000), archive(2, 60_000));
+    let (receipt_a, receipt_b) = futures_util::future::join(send(backend, "apart-a", &a), send(backend, "apart-b", &b)).await;
+    expect("discard", backend.discard(&receipt_a.migration)).await;
+    assert!(read("open", backend.open(&receipt_b, 0).await).await == b, "discarding one migration leaves the others");
+    let forged = Receipt { digest: Digest::of(b"other"), ..receipt_b };
+    expect_err("open under a digest that has not arrived", backend.open(&forged, 0)).await;
+}
+
+async fn forgets(backend: &(impl TransferBackend + ?Sized)) {
+    expect("discard of what was never sent", backend.discard(&migration("never"))).await;
+    let bytes = archive(1, 20_000);
+    let receipt = send(backend, "forget", &bytes).await;
+    expect("discard", backend.discard(&receipt.migration)).await;
+    expect("discard again", backend.discard(&receipt.migration)).await;
+    let error = expect_err("open after discard", backend.open(&receipt, 0)).await;
+    assert_eq!(error.kind(), ErrorKind::NotFound, "open after discard: {error:?}");
+}
+
+async fn keeps_its_limit(backend: &(impl TransferBackend + ?Sized)) {
+    let Some(bytes_max) = backend.capability().bytes_max else { return };
+    let large = TransferJob { archive_bytes: bytes_max + 1, ..job("large", 0) };
+    // Refused by its announcement: nobody has to send it first.
+    let error = expect_err("a checkpoint over the limit", backend.send(&large, streamed(&archive(1, 10)))).await;
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "a checkpoint over the limit: {error:?}");
+}
+
+async fn keeps_its_deadline(backend: &(impl TransferBackend + ?Sized)) {
+    let bytes = archive(1, 10_000);
+    let stalled: ByteStream = Box::pin(streamed(&bytes.slice(..5_000)).chain(std::future::pending().into_stream()));
+    let hurried = TransferJob { deadline: Duration::from_millis(300), ..job("stalled", bytes.len()) };
+    let error = expect_err("a body that stalls", backend.send(&hurried, stalled)).await;
+    assert_eq!(error.kind(), ErrorKind::Timeout, "a body that stalls: {error:?}");
+    send(backend, "stalled", &bytes).await;
+}
