@@ -3,6 +3,8 @@
 
 pub mod link;
 pub mod message;
+#[cfg(test)]
+mod model;
 pub mod protocol;
 
 pub use link::{Broker, Connection, LinkError};

@@ -48,6 +48,7 @@ pub struct Copy {
     /// From here on the copy works as (future) owner.
     live_from: Option<u64>,
     awaiting_no_consumers: bool,
+    /// Nobody else was seen on the queue since this copy was last connected.
     queue_is_free: bool,
     released: u64,
     flushed: u64,
@@ -167,6 +168,7 @@ impl Copy {
                 self.connected = false;
                 self.channel = Channel::Closed;
                 self.awaiting_no_consumers = false;
+                self.queue_is_free = false;
                 self.held.clear();
                 self.intake.reset();
             }

@@ -1,5 +1,6 @@
 //! The hand-over protocols, as machines without I/O: an event in, actions out.
 mod config;
+mod controller;
 mod copy;
 mod image;
 mod intake;
@@ -11,6 +12,7 @@ mod step;
 mod verdict;
 
 pub use config::ConsumerConfig;
+pub use controller::{Answer, Call, Controller, ControllerAction, ControllerEvent, Refusal};
 pub use copy::{BACKLOG_RECORDS_MAX, Copy};
 pub use image::Image;
 pub use record::{

@@ -33,8 +33,6 @@ struct Handover {
     parked: bool,
     end_sent: bool,
     abort_sent: bool,
-    /// TAKEBACK counts; the copy may still consume.
-    returning: bool,
     left_sent: bool,
 }
 
@@ -48,6 +46,9 @@ pub struct Source {
     intake: Intake,
     channel: Channel,
     connected: bool,
+    /// Somebody may still be on the queue: the copy, or what the broker has left of this consumer's last channel.
+    shared: bool,
+    awaiting_no_consumers: bool,
     /// The message in the handler's hands, and its number.
     applying: Option<(u64, Pending)>,
     /// Effects up to here were let out …
@@ -86,6 +87,8 @@ impl Source {
             intake,
             channel: Channel::Closed,
             connected: false,
+            shared: false,
+            awaiting_no_consumers: false,
             applying: None,
             released: n,
             flushed: n,
@@ -150,7 +153,6 @@ impl Source {
                 parked: false,
                 end_sent: false,
                 abort_sent: false,
-                returning: false,
                 left_sent: false,
             });
         }
@@ -170,11 +172,15 @@ impl Source {
             }
             Event::Disconnected => {
                 self.connected = false;
+                self.shared |= self.channel != Channel::Closed;
+                self.awaiting_no_consumers = false;
                 self.channel = Channel::Closed;
                 self.intake.reset();
             }
             Event::Subscribed => self.channel = Channel::Open,
             Event::Closed => {
+                // A quorum queue answers a close before it has taken the messages back.
+                self.shared = true;
                 self.channel = Channel::Closed;
                 self.closed(out);
             }
@@ -192,9 +198,8 @@ impl Source {
             // What arrives while the channel closes belongs to the next consumer.
             Event::Delivered(_) => {}
             Event::NoConsumers => {
-                if let Some(handover) = &mut self.handover {
-                    handover.returning = false;
-                }
+                self.awaiting_no_consumers = false;
+                self.shared = false;
             }
             Event::ApplyDone { determinants, ended_at_us, .. } => self.applied(determinants, ended_at_us, out),
             Event::Flushed { n } => self.flushed = self.flushed.max(n),
@@ -224,7 +229,7 @@ impl Source {
 
     fn read(&mut self, record: &Record, out: &mut Vec<Action>) {
         let Some(handover) = &mut self.handover else { return };
-        let view_was_returned = handover.journal.view.aborted.is_some();
+        let was_aborted = handover.journal.view.aborted.is_some();
         let counts = handover.journal.read(record);
         let view = &handover.journal.view;
         match record {
@@ -247,12 +252,8 @@ impl Source {
             Record::Brake { permille } => out.push(Action::Brake { permille: *permille }),
             // Read back in vain: an ABORT came first.
             Record::End(_) if !counts && view.end.is_none() => handover.end_sent = false,
-            Record::TakeBack { .. } if !view_was_returned && view.aborted.is_some() => {
-                handover.returning = self.config.protocol() == Protocol::Journal && self.config.rules.hold(Rule::FenceBeforeReturn);
-                if handover.returning {
-                    let fence = view.copy_connection.clone();
-                    out.push(Action::AwaitNoConsumers { fence });
-                }
+            Record::TakeBack { .. } if !was_aborted && view.aborted.is_some() => {
+                self.shared |= self.config.rules.hold(Rule::FenceBeforeReturn);
             }
             Record::TakeBack { .. } if !self.config.rules.hold(Rule::TakenWins) => {
                 handover.journal.view.taken = None;
@@ -382,13 +383,28 @@ impl Source {
         if self.exited {
             return;
         }
-        if self.connected && self.channel == Channel::Closed && self.may_consume() {
+        if self.connected && self.channel == Channel::Closed && self.may_consume() && self.is_alone(out) {
             self.channel = Channel::Opening;
             let stream = self.config.protocol() == Protocol::Offset;
             self.next_offset = self.applying.as_ref().map_or(self.chain.n(), |(n, _)| *n);
             out.push(Action::Subscribe { from_offset: stream.then_some(self.next_offset) });
         }
         self.apply_next(out);
+    }
+
+    /// Whether a new consumer can get nothing ahead of what an older one still holds. The broker sees to it where there is a
+    /// single active consumer; a stream gives everything to everybody.
+    fn is_alone(&mut self, out: &mut Vec<Action>) -> bool {
+        if !self.shared || self.config.single_active_consumer || self.config.protocol() == Protocol::Offset {
+            return true;
+        }
+        if !self.awaiting_no_consumers {
+            self.awaiting_no_consumers = true;
+            let view = self.handover.as_ref().map(|handover| &handover.journal.view);
+            let fence = view.filter(|view| view.end.is_some()).and_then(|view| view.copy_connection.clone());
+            out.push(Action::AwaitNoConsumers { fence });
+        }
+        false
     }
 
     fn release(&mut self, out: &mut Vec<Action>) {
@@ -444,7 +460,7 @@ impl Source {
                 handover.parked = false;
                 handover.journal.append(Record::Left { role: Role::Source, n }, out);
                 out.push(Action::Brake { permille: 1000 });
-            } else if view.source_left && !handover.returning {
+            } else if view.source_left {
                 self.handover = None;
                 out.push(Action::LeaveJournal);
             }
@@ -505,7 +521,7 @@ impl Source {
         self.handover.as_ref().is_none_or(|handover| {
             let view = &handover.journal.view;
             let may_work = view.owner() == Owner::Source && !self.hands_over() && !view.parks_source();
-            handover.journal.is_current() && may_work && !handover.returning
+            handover.journal.is_current() && may_work
         })
     }
 
