@@ -6,6 +6,7 @@
 //! | forward | pre-dump | likewise | go on without: it only makes the freeze shorter |
 //! | forward | questions | until the phase's deadline, when the error asks for it (the source's: always) | roll back |
 //! | forward | hand-over | no: its outcome is unknown | look whether the source lives: FENCE, or abort, which learns who owns the queue |
+//! | forward, checkpoint there | any, failed for good | | look whether the source lives before rolling back to it |
 //! | forward, source gone, checkpoint there | any | until the phase's deadline, whatever the error says | roll back |
 //! | undoing | abort | without end, with the attention marker after the deadline | |
 //! | undoing | clean-up | up to the policy, or to the deadline when the error asks for it | left behind, by name |
@@ -15,7 +16,7 @@
 use super::effect::Step;
 use super::event::Fault;
 use super::forward::SOURCE_DIED_TOO_EARLY;
-use super::state::{Course, MigrationState, Outstanding};
+use super::state::{Course, Doubt, MigrationState, Outstanding};
 use crate::error::{ErrorKind, Verdict};
 use crate::time::Timestamp;
 
@@ -36,19 +37,16 @@ impl MigrationState {
         let reason = format!("{}, {}: {}", self.phase, call.step, fault.message);
         match call.step {
             Step::WatchSource => match self.doubt.take() {
-                Some(doubt) => self.undo(doubt, false, now),
+                Some(doubt) => self.undo(doubt.reason, false, now),
                 None => self.poll_again(Step::WatchSource, now),
             },
             Step::Progress if fault.verdict == Verdict::Retry => self.repeat(call, now),
             Step::Checkpoint if self.source_gone => self.undo(SOURCE_DIED_TOO_EARLY.to_owned(), false, now),
             _ if self.is_rescue() => self.repeat(call, now),
-            Step::HandOver => {
-                self.doubt = Some(reason);
-                self.forget(Step::WatchSource);
-                self.issue(Step::WatchSource, now);
-            }
+            Step::HandOver => self.look_after_source(call, reason, now),
             _ if self.may_repeat(call, fault) => self.repeat(call, now),
             Step::PreDump(_) => self.issue(Step::Park, now),
+            _ if self.facts.checkpoint.is_some() => self.look_after_source(call, reason, now),
             step => {
                 // Its contract says that nothing is left after an error; of a call without a proper answer nothing is known.
                 if step == Step::Begin && !matches!(fault.kind, ErrorKind::Timeout | ErrorKind::Invariant) {
@@ -57,6 +55,15 @@ impl MigrationState {
                 self.undo(reason, false, now);
             }
         }
+    }
+
+    /// Rolling back gives the queue to the source, so first it is looked whether there still is one.
+    fn look_after_source(&mut self, call: &Outstanding, reason: String, now: Timestamp) {
+        if self.doubt.as_ref().is_none_or(|doubt| doubt.call.step == Step::Resume) {
+            self.doubt = Some(Doubt { call: *call, reason });
+        }
+        self.forget(Step::WatchSource);
+        self.issue(Step::WatchSource, now);
     }
 
     fn on_fault_undoing(&mut self, call: &Outstanding, fault: &Fault, now: Timestamp) {

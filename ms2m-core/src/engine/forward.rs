@@ -115,10 +115,12 @@ impl MigrationState {
     }
 
     fn on_source_status(&mut self, status: SourceStatus, now: Timestamp) {
-        match (status, self.doubt.take()) {
-            (SourceStatus::Gone, _) => self.on_source_gone(now),
-            (SourceStatus::Present, Some(reason)) => self.undo(reason, false, now),
-            (SourceStatus::Present, None) => self.poll_again(Step::WatchSource, now),
+        match status {
+            SourceStatus::Gone => self.on_source_gone(now),
+            SourceStatus::Present => match self.doubt.take() {
+                Some(doubt) => self.undo(doubt.reason, false, now),
+                None => self.poll_again(Step::WatchSource, now),
+            },
         }
     }
 
@@ -127,7 +129,7 @@ impl MigrationState {
             return;
         }
         self.source_gone = true;
-        self.doubt = None;
+        let doubt = self.doubt.take();
         self.forget(Step::WatchSource);
         if self.facts.checkpoint.is_some() {
             // The dead need no RESUME. A hand-over that counts on the source's END would wait for ever: ask again with FENCE.
@@ -136,6 +138,8 @@ impl MigrationState {
                 self.forget(Step::HandOver);
                 self.enter(Phase::Finalizing, now);
                 self.issue(Step::HandOver, now);
+            } else if let Some(doubt) = doubt.filter(|doubt| doubt.call.step != Step::Resume) {
+                self.repeat(&doubt.call, now);
             }
         } else if !self.is_outstanding(Step::Checkpoint) {
             self.undo(SOURCE_DIED_TOO_EARLY.to_owned(), false, now);

@@ -21,7 +21,7 @@
 //! there is nothing to migrate. If it dies later the checkpoint and the journal are all there is of its state: the migration
 //! goes on against all odds until its deadlines, cannot be cancelled, and ends with FENCE instead of END.
 //!
-//! What always holds (and is proved by the property tests in `tests/engine_properties.rs`):
+//! What always holds (and is proved by the property tests in `tests/engine`):
 //! - There is one commit point: the word of the journal, told by `hand_over` or `abort`. Nothing rolls back after it.
 //! - Nothing of the copy is discarded before the journal has said that the source owns the queue.
 //! - A parked source is resumed, aborted to, or replaced; it is never forgotten.

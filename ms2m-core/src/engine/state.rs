@@ -115,6 +115,13 @@ pub struct Outstanding {
     pub since: Timestamp,
 }
 
+/// A call that failed for good once a checkpoint existed. Perhaps only because the source has died: it is looked after first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct Doubt {
+    pub(super) call: Outstanding,
+    pub(super) reason: String,
+}
+
 /// Everything known about one migration.
 ///
 /// Serialisable: stored before its effects are performed, it is enough to go on from after a crash at any point.
@@ -129,8 +136,7 @@ pub struct MigrationState {
     pub(super) entered: Timestamp,
     pub(super) attention: Option<Timestamp>,
     pub(super) source_gone: bool,
-    /// Why a hand-over failed, while it is being looked whether the source still lives.
-    pub(super) doubt: Option<String>,
+    pub(super) doubt: Option<Doubt>,
     pub(super) facts: Facts,
     pub(super) timeline: Timeline,
     pub(super) traces: Traces,

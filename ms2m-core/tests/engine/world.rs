@@ -5,7 +5,7 @@ use std::time::Duration;
 use ms2m_core::engine::{Answer, Call, Course, DriverNames, Effect, Event, Fault, MigrationSpec, MigrationState, Step, step};
 use ms2m_core::{
     Begun, Checkpoint, CheckpointCapability, CutOver, Digest, ErrorKind, HandoverMode, InstanceId, MigrationId, Ownership, Parked, Phase,
-    Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, SourceStatus, Timestamp, Verdict,
+    Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, RetryPolicy, SourceStatus, Timestamp, Verdict,
 };
 
 /// How a call answers.
@@ -46,6 +46,7 @@ pub(crate) struct World {
     journal: bool,
     verdict: Verdicted,
     hand_over_asked: bool,
+    prepared: bool,
     copy_may_live: bool,
     parked: bool,
     checkpoint: bool,
@@ -57,6 +58,8 @@ impl World {
         let instance = |name| InstanceId::new(name).unwrap();
         let spec = MigrationSpec {
             pre_dump_rounds,
+            // Few, so that giving up is not rare.
+            retry: RetryPolicy { attempts_max: 2, ..RetryPolicy::default() },
             ..MigrationSpec::new(MigrationId::new("m-1").unwrap(), "orders", instance("source"), instance("copy"))
         };
         let drivers = DriverNames {
@@ -77,6 +80,7 @@ impl World {
             journal: false,
             verdict: Verdicted::Open,
             hand_over_asked: false,
+            prepared: false,
             copy_may_live: false,
             parked: false,
             checkpoint: false,
@@ -146,6 +150,7 @@ impl World {
     fn ask(&mut self, effect: &Effect) {
         match effect.call {
             Call::Begin(_) => self.journal = true,
+            Call::Prepare(_) => self.prepared = true,
             Call::Park => self.parked = true,
             Call::Restore { .. } => self.copy_may_live = true,
             Call::HandOver(_) => self.hand_over_asked = true,
@@ -228,7 +233,7 @@ impl World {
                 Answer::Done
             }
             Call::DiscardCopy => {
-                self.copy_may_live = false;
+                (self.prepared, self.copy_may_live) = (false, false);
                 Answer::Done
             }
             Call::DiscardCheckpoint => {
@@ -282,6 +287,7 @@ impl World {
             after.is_final() || after.deadline().is_some() || after.attention().is_some(),
             "neither deadline nor attention: {after:#?}"
         );
+        assert!(after.deadline().is_none_or(|deadline| deadline > self.now), "an expired deadline that nobody minds");
         assert!(!before.is_final() || (after == before && effects.is_empty()), "something happened after the end");
         assert!(!after.is_final() || after.outstanding().is_empty());
         if *before.course() == Course::Committed {
@@ -310,6 +316,7 @@ impl World {
             Step::RetireBroker => assert!(!self.source_lives, "the journal goes while the source may live"),
             Step::DiscardTransfer | Step::DiscardCheckpoint => {
                 assert!(undoing || self.verdict == Verdicted::Copy);
+                assert!(!undoing || !self.copy_may_live || state.left_behind().copy, "what a copy may need goes before it");
                 if undoing && state.source_gone() && state.facts().checkpoint.is_some() {
                     panic!("discards all there is of a dead source's state");
                 }
@@ -332,7 +339,7 @@ impl World {
                 assert_ne!(self.verdict, Verdicted::Copy, "the copy owns the queue, and was given up");
                 assert!(!self.parked || !self.source_lives || !self.journal, "the source was left parked");
                 assert!(!self.journal || left.journal, "the journal was forgotten");
-                assert!(!self.copy_may_live || left.copy, "a copy was forgotten");
+                assert!(!(self.prepared || self.copy_may_live) || left.copy, "a copy was forgotten");
             }
             phase => panic!("{phase} is no end"),
         }

@@ -56,7 +56,13 @@ fn apply(world: &mut World, op: &Op) {
         Op::Answer { which, how } => world.answer(*which, *how),
         Op::Repeat { which } => world.repeat(*which),
         Op::Crash => world.crash(),
-        Op::Cancel => world.tell(&Event::Cancel { reason: "enough".into() }),
+        Op::Cancel => {
+            let rescue = world.state.source_gone() && world.state.facts().checkpoint.is_some();
+            let course = world.state.course().clone();
+            world.tell(&Event::Cancel { reason: "enough".into() });
+            let late = world.state.deadline().is_none();
+            assert!(!rescue || late || *world.state.course() == course, "a cancel threw the only state away");
+        }
         Op::SourceDies => {
             world.source_lives = false;
             world.tell(&Event::SourceGone);

@@ -1,0 +1,5 @@
+//! The driver in virtual time, over fakes that know the truth.
+
+mod calls;
+mod faults;
+mod sim;
