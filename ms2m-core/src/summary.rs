@@ -159,6 +159,38 @@ mod tests {
         }
     }
 
+    /// A report as a command prints it.
+    fn report(outcome: &str, exact: bool, total: f64, gap: Option<f64>) -> MigrationReport {
+        serde_json::from_value(serde_json::json!({
+            "id": "m-1", "outcome": outcome, "reason": null, "phase_reached": "Completed",
+            "checkpoint_source": "a", "transfer_backend": "b", "restore_target": "c", "protocol": "offset",
+            "bytes": { "archive": 1, "transferred": 1 },
+            "durations_ms": { "freeze": 1.0, "checkpoint": null, "transfer": null, "restore": null, "replay": null,
+                              "cutover_gap": gap, "added_latency": null, "total": total },
+            "ledger": { "published": 9, "applied_by_source": 5, "journaled": 2, "replayed": 2, "applied_by_target": 4,
+                        "lost": u64::from(!exact), "doubled": 0, "reordered": 0,
+                        "digest_source": null, "digest_target": null, "exact": exact },
+            "timeline": [{ "event": "begun", "at_ms": 0.0 }, { "event": "finished", "at_ms": total }],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn one_inexact_migration_spoils_the_summary() {
+        let mut builder = SummaryBuilder::default();
+        assert!(!builder.summary().exact, "nothing proves nothing");
+        builder.add(&report("completed", true, 300.0, Some(4.0)));
+        builder.add(&report("cancelled", true, 20.0, None));
+        assert!(builder.summary().exact);
+        builder.add(&report("rolled_back", true, 5_000.0, None));
+        builder.add(&report("failed", false, 1.0, None));
+        let summary = builder.summary();
+        assert_eq!((summary.migrations, summary.completed, summary.rolled_back, summary.failed), (4, 1, 2, 1));
+        assert_eq!((summary.lost, summary.exact), (1, false));
+        assert_eq!(summary.total_ms.max, Some(300.0), "only what completed has a total time worth telling");
+        assert_eq!(summary.cutover_gap_ms.p99, Some(4.0));
+    }
+
     #[test]
     fn percentiles_are_nearest_ranks() {
         let mut histogram = Histogram::default();

@@ -298,6 +298,9 @@ impl World {
         }
         let news = after.outstanding().iter().filter(|call| before.outstanding().iter().all(|old| old.issue != call.issue)).count();
         assert_eq!(news, effects.len(), "each new call has its effect, and only those");
+        if after.source_gone() && !before.source_gone() && after.phase() == Phase::Finalizing && *after.course() == Course::Forward {
+            assert!(effects.iter().any(|effect| effect.key.step == Step::HandOver), "waits for the END of a dead source");
+        }
         assert!(after.phase_reached() >= before.phase_reached());
         let steps: std::collections::BTreeSet<Step> = after.outstanding().iter().map(|call| call.step).collect();
         assert_eq!(steps.len(), after.outstanding().len(), "one call is outstanding twice");
@@ -311,6 +314,10 @@ impl World {
                 assert!(self.verdict == Verdicted::Source || !self.journal, "discards a copy that may own the queue");
             }
             Step::Promote | Step::RetireSource => assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue"),
+            Step::HandOver => {
+                let resumed = !self.parked || !self.chase || state.source_gone();
+                assert!(*state.course() == Course::Forward && resumed, "hands over while the source is still to be resumed");
+            }
             Step::Abort => assert!(undoing),
             Step::RetireBroker if undoing => assert!(!self.copy_may_live, "the journal goes while a copy may live"),
             Step::RetireBroker => assert!(!self.source_lives, "the journal goes while the source may live"),
