@@ -30,10 +30,9 @@ impl Wire {
     }
 }
 
-/// What a subscription finds when it looks.
-pub(super) enum Look {
-    Here(Delivery),
-    NotBefore(Instant),
+/// Why a subscription finds no delivery.
+pub(super) enum NotHere {
+    Before(Instant),
     Empty,
     Ended(LinkError),
 }
@@ -110,13 +109,13 @@ impl Consumer {
     }
 
     /// Takes the next delivery, if it has arrived.
-    pub(super) fn take(&mut self) -> Look {
+    pub(super) fn take(&mut self) -> Result<Delivery, NotHere> {
         let Some(held) = self.unacked.get(self.taken) else {
             let cancelled = || LinkError::Lost(format!("the consumer of {:?} was cancelled", self.queue));
-            return if self.cancelled { Look::Ended(cancelled()) } else { Look::Empty };
+            return Err(if self.cancelled { NotHere::Ended(cancelled()) } else { NotHere::Empty });
         };
         if let Some(not_before) = held.not_before.filter(|at| *at > Instant::now()) {
-            return Look::NotBefore(not_before);
+            return Err(NotHere::Before(not_before));
         }
         let delivery = held.delivery(self.kind);
         if self.auto_ack {
@@ -124,7 +123,7 @@ impl Consumer {
         } else {
             self.taken += 1;
         }
-        Look::Here(delivery)
+        Ok(delivery)
     }
 
     /// Settles everything up to `tag`; `false` when the broker does not know that tag.

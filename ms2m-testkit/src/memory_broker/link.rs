@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::consumer::{Look, Wire};
+use super::consumer::{Consumer, NotHere, Wire};
 use super::state::{Late, Loss, State};
 
 /// How long a message waits for another publisher's to overtake it.
@@ -195,14 +195,14 @@ struct MemorySubscription {
 }
 
 impl MemorySubscription {
-    fn look(&self) -> Look {
+    fn look(&self) -> Result<Delivery, NotHere> {
         // The reason of the end is set before the consumer goes.
         if let Some(reason) = self.wire.ended() {
-            return Look::Ended(reason);
+            return Err(NotHere::Ended(reason));
         }
         let mut state = self.cable.shared.lock();
-        let gone = || Look::Ended(self.wire.ended().unwrap_or_else(|| LinkError::Lost("the channel is gone".to_owned())));
-        state.consumer(self.id).map_or_else(gone, super::consumer::Consumer::take)
+        let gone = || NotHere::Ended(self.wire.ended().unwrap_or_else(|| LinkError::Lost("the channel is gone".to_owned())));
+        state.consumer(self.id).ok_or_else(gone).and_then(Consumer::take)
     }
 
     fn detach(&self, reason: &str) {
@@ -216,10 +216,10 @@ impl Subscription for MemorySubscription {
     async fn next(&mut self) -> LinkResult<Delivery> {
         loop {
             match self.look() {
-                Look::Here(delivery) => return Ok(delivery),
-                Look::Ended(reason) => return Err(reason),
-                Look::Empty => self.wire.moved.notified().await,
-                Look::NotBefore(at) => tokio::select! {
+                Ok(delivery) => return Ok(delivery),
+                Err(NotHere::Ended(reason)) => return Err(reason),
+                Err(NotHere::Empty) => self.wire.moved.notified().await,
+                Err(NotHere::Before(at)) => tokio::select! {
                     () = sleep_until(at) => {}
                     () = self.wire.moved.notified() => {}
                 },
@@ -229,9 +229,9 @@ impl Subscription for MemorySubscription {
 
     fn try_next(&mut self) -> Option<LinkResult<Delivery>> {
         match self.look() {
-            Look::Here(delivery) => Some(Ok(delivery)),
-            Look::Ended(reason) => Some(Err(reason)),
-            Look::Empty | Look::NotBefore(_) => None,
+            Ok(delivery) => Some(Ok(delivery)),
+            Err(NotHere::Ended(reason)) => Some(Err(reason)),
+            Err(NotHere::Empty | NotHere::Before(_)) => None,
         }
     }
 

@@ -27,19 +27,19 @@ impl State {
         if message.properties.exchange.is_empty() {
             return Routed { verdict: self.enqueue(routing_key, Arc::new(message)), waiting: None };
         }
-        self.fan_out(publisher, Arc::new(message))
+        self.fan_out(publisher, &Arc::new(message))
     }
 
-    fn fan_out(&mut self, publisher: u64, message: Arc<Message>) -> Routed {
+    fn fan_out(&mut self, publisher: u64, message: &Arc<Message>) -> Routed {
         let exchange = &message.properties.exchange;
         let bound = self.exchanges.get(exchange).map(Arc::clone).filter(|queues| !queues.is_empty());
         let Some(bound) = bound else { return Routed { verdict: Err(LinkError::NotFound(exchange.clone())), waiting: None } };
         let mut routed = Routed { verdict: Ok(()), waiting: None };
         for (index, queue) in bound.iter().enumerate() {
             let verdict = if index == 0 || self.faults.fanout_inversion <= 0.0 {
-                self.enqueue(queue, Arc::clone(&message))
+                self.enqueue(queue, Arc::clone(message))
             } else {
-                self.enqueue_or_wait(publisher, queue, &message, &mut routed.waiting)
+                self.enqueue_or_wait(publisher, queue, message, &mut routed.waiting)
             };
             // One queue that rejects makes the broker nack, although the others have the message.
             routed.verdict = routed.verdict.and(verdict);

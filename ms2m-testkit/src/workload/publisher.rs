@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ms2m_broker::link::{Broker, Confirm, LinkResult, Publisher as Channel};
+use ms2m_broker::link::{Broker, Confirm, Connection, LinkResult, Publisher as Channel};
 use ms2m_broker::message::{PUBLISHED_AT_HEADER, PUBLISHER_HEADER, SEQUENCE_HEADER};
 use ms2m_broker::{LinkError, Message, Properties, Value};
 use ms2m_core::{Clock, Digest};
@@ -133,20 +133,21 @@ impl Run<'_> {
     async fn connected(&mut self) -> LinkResult<()> {
         let connection = self.broker.connect(&self.publisher.name).await?;
         let mut channel = connection.publisher().await?;
-        let ended = self.publish_all(&mut *channel).await;
+        let ended = self.publish_all(&*connection, &mut *channel).await;
         if ended.is_ok() {
             connection.close().await;
         }
         ended
     }
 
-    async fn publish_all(&mut self, channel: &mut dyn Channel) -> LinkResult<()> {
+    async fn publish_all(&mut self, connection: &dyn Connection, channel: &mut dyn Channel) -> LinkResult<()> {
         for index in 0..self.pending.len() {
             let pending = &mut self.pending[index];
             self.log.uncertain(&self.publisher.name, pending.seq);
             self.done.uncertain += 1;
             pending.confirm = Some(channel.publish(&self.publisher.queue, pending.message.clone()).await?);
         }
+        let mut lost = std::pin::pin!(connection.lost());
         loop {
             let next_at = self.next_at();
             if next_at.is_none() && self.pending.is_empty() {
@@ -157,6 +158,8 @@ impl Run<'_> {
             tokio::select! {
                 biased;
                 confirmed = async { front.expect("checked by the branch").await }, if front.is_some() => self.settle(confirmed)?,
+                // Before the next message, which would be uncertain although nobody has it.
+                reason = &mut lost => return Err(reason),
                 () = sleep_until(next_at.unwrap_or(self.started)), if room && next_at.is_some() => self.publish_next(channel).await?,
                 told = told(&mut self.stop), if next_at.is_some() => {
                     if let Err(Gone) = told {
