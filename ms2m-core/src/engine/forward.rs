@@ -105,7 +105,8 @@ impl MigrationState {
             ReplayStanding::Replaying => self.source_gone,
             ReplayStanding::AwaitingCopy => false,
         };
-        if caught_up && !self.is_outstanding(Step::Resume) {
+        // Neither while RESUME is under way, nor while it is being decided what its failure means.
+        if caught_up && self.doubt.is_none() && !self.is_outstanding(Step::Resume) {
             self.reach(Milestone::CaughtUp, now);
             self.enter(Phase::Finalizing, now);
             self.issue(Step::HandOver, now);
