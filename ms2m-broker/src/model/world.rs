@@ -1,6 +1,7 @@
 //! Both sides, the controller, the journal and the queue, and everything that can happen next.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use ms2m_core::{HandoverChoice, InstanceId, MigrationId};
@@ -66,13 +67,16 @@ struct Party {
 pub(super) struct World {
     queue: Queue,
     published: u8,
-    parties: [Option<Party>; 2],
-    journal: Vec<Record>,
-    controller: Option<Controller>,
+    parties: [Option<Rc<Party>>; 2],
+    journal: Rc<Vec<Record>>,
+    /// A TAKEBACK on its way to the journal.
+    controller_outbox: Option<Record>,
+    controller: Option<Rc<Controller>>,
+    told_gone: bool,
     controller_read: usize,
     answer: Option<Answer>,
     stage: Stage,
-    image: Option<(Image, Vec<u8>)>,
+    image: Option<Rc<(Image, Vec<u8>)>>,
     effects: Vec<(u64, u8)>,
     faults: Faults,
     crashed: bool,
@@ -98,6 +102,7 @@ pub(super) enum Step {
     Deliver(Side),
     Read(Side),
     Land(Side),
+    LandTakeBack,
     Ack(Side),
     NoConsumers(Side),
     FinishClose,
@@ -129,8 +134,10 @@ impl World {
             queue: Queue::new(setup.quorum, setup.single_active, setup.window.into()),
             published: 0,
             parties: [None, None],
-            journal: Vec::new(),
-            controller: Some(Controller::new(tag())),
+            journal: Rc::default(),
+            controller_outbox: None,
+            controller: Some(Rc::new(Controller::new(tag()))),
+            told_gone: false,
             controller_read: 0,
             answer: None,
             stage: Stage::Begin,
@@ -141,7 +148,7 @@ impl World {
             violation: None,
         };
         let source = Source::new(setup.config(), instance(0), "source".into());
-        world.parties[0] = Some(Party::new(Machine::Source(source), Vec::new()));
+        world.parties[0] = Some(Rc::new(Party::new(Machine::Source(source), Vec::new())));
         world.feed(0, Event::Connected);
         let begin = Begin {
             migration: MigrationId::new("m").unwrap(),
@@ -163,7 +170,7 @@ impl World {
     /// At the end, with nothing more to happen: is everything applied by who owns the queue?
     pub(super) fn unfinished(&self, setup: &Setup) -> Option<&'static str> {
         let mut view = crate::protocol::JournalView::new(tag());
-        for record in &self.journal {
+        for record in self.journal.iter() {
             view.read(record);
         }
         let owner: Side = match view.owner() {
@@ -174,7 +181,10 @@ impl World {
             }
         };
         // Whoever owned the queue has crashed, as a consumer may without any migration.
-        let Some(party) = &self.parties[owner] else { return None };
+        let Some(party) = &self.parties[owner] else {
+            let survived = owner == 0 && self.parties[1].as_ref().is_some_and(|copy| !copy.exited);
+            return survived.then_some("stuck: the source has crashed and nobody succeeds it");
+        };
         if party.applied.len() != usize::from(setup.messages) {
             return Some("stuck: the owner has not applied everything");
         }
@@ -247,9 +257,12 @@ impl World {
             step(Step::Abort);
         }
         let waits = self.answer.is_none() && matches!(self.stage, Stage::HandOver | Stage::GiveBack);
-        let hopeless = self.parties[1].is_none() || self.parties[0].is_none() || self.faults.deadline > 0;
+        let hopeless = self.parties[1].is_none() || self.faults.deadline > 0;
         if waits && hopeless && self.stage == Stage::HandOver {
             step(Step::DeadlineOver);
+        }
+        if self.controller_outbox.is_some() {
+            step(Step::LandTakeBack);
         }
         if self.faults.controller_crash > 0 {
             step(Step::ControllerCrash);
@@ -258,8 +271,9 @@ impl World {
 
     fn may_control(&self, controller: &Controller) -> bool {
         match self.stage {
+            Stage::HandOver if self.parties[0].is_none() && !self.told_gone => true,
             Stage::Begin | Stage::Park | Stage::Resume | Stage::HandOver | Stage::GiveBack => self.answer.is_some(),
-            Stage::Checkpoint => self.parties[0].as_ref().is_some_and(Party::is_parked) || controller.view().is_decided(),
+            Stage::Checkpoint => self.parties[0].as_ref().is_some_and(|party| party.is_parked()) || controller.view().is_decided(),
             Stage::Restore => true,
             Stage::Done => false,
         }
@@ -280,25 +294,31 @@ impl World {
                 self.feed(side, Event::Delivered(Delivered { tag, offset: None, redelivered, at_us: 0, message: message(index) }));
             }
             Step::Read(side) => {
-                let party = self.parties[side].as_mut().unwrap();
-                let record = self.journal[party.read].clone();
+                let journal = Rc::clone(&self.journal);
+                let party = self.party(side);
+                let record = journal[party.read].clone();
                 party.read += 1;
                 self.feed(side, Event::Record { record, at_us: 1 });
             }
             Step::Land(side) => {
-                let record = self.parties[side].as_mut().unwrap().outbox.pop_front().unwrap();
+                let record = self.party(side).outbox.pop_front().unwrap();
                 self.append(record);
             }
+            Step::LandTakeBack => {
+                if let Some(record) = self.controller_outbox.take() {
+                    self.append(record);
+                }
+            }
             Step::Ack(side) => {
-                let tag = self.parties[side].as_mut().unwrap().acks.pop_front().unwrap();
+                let tag = self.party(side).acks.pop_front().unwrap();
                 self.queue.acknowledge(side, tag);
             }
             Step::NoConsumers(side) => {
-                self.parties[side].as_mut().unwrap().awaits_no_consumers = false;
+                self.party(side).awaits_no_consumers = false;
                 self.feed(side, Event::NoConsumers);
             }
             Step::Reconnect(side) => {
-                self.parties[side].as_mut().unwrap().connected = true;
+                self.party(side).connected = true;
                 self.feed(side, Event::Connected);
             }
             Step::Disconnect(side) => {
@@ -348,18 +368,18 @@ impl World {
     /// The controller's next call.
     fn go_on(&mut self, setup: &Setup) {
         let refused = matches!(self.answer, Some(Answer::Refused(_) | Answer::SourceOwns { .. }));
-        self.answer = None;
+        let answered_nothing = self.answer.take().is_none();
         let (stage, call) = match self.stage {
             _ if refused => (Stage::Done, None),
             Stage::Begin => (Stage::Park, Some(Call::Park)),
             Stage::Park => (Stage::Checkpoint, None),
             Stage::Checkpoint => {
-                let Some(Party { machine: Machine::Source(source), applied, .. }) = &self.parties[0] else {
+                let Some(Party { machine: Machine::Source(source), applied, .. }) = self.parties[0].as_deref() else {
                     self.stage = Stage::Done;
                     return;
                 };
                 if source.is_parked() {
-                    self.image = Some((source.image(), applied.clone()));
+                    self.image = Some(Rc::new((source.image(), applied.clone())));
                 }
                 match self.image {
                     Some(_) if setup.hold => (Stage::Restore, None),
@@ -370,13 +390,18 @@ impl World {
             Stage::Resume => (Stage::Restore, None),
             Stage::Restore => {
                 if self.parties[1].is_none() {
-                    let (image, applied) = self.image.clone().unwrap();
+                    let (image, applied) = (**self.image.as_ref().unwrap()).clone();
                     let copy = Copy::new(setup.config(), instance(1), "copy".into(), image, tag());
-                    self.parties[1] = Some(Party::new(Machine::Copy(copy), applied));
-                    self.parties[1].as_mut().unwrap().reads_journal = true;
+                    self.parties[1] = Some(Rc::new(Party::new(Machine::Copy(copy), applied)));
+                    self.party(1).reads_journal = true;
                     self.feed(1, Event::Connected);
                 }
-                (Stage::HandOver, Some(Call::HandOver { source_gone: self.parties[0].is_none() }))
+                self.told_gone = self.parties[0].is_none();
+                (Stage::HandOver, Some(Call::HandOver { source_gone: self.told_gone }))
+            }
+            Stage::HandOver if answered_nothing => {
+                self.told_gone = true;
+                (Stage::HandOver, Some(Call::HandOver { source_gone: true }))
             }
             Stage::HandOver | Stage::GiveBack | Stage::Done => (Stage::Done, None),
         };
@@ -391,12 +416,15 @@ impl World {
         while let Some(event) = events.pop_front() {
             let Some(controller) = &mut self.controller else { return };
             let mut actions = Vec::new();
-            controller.step(event, &mut actions);
+            Rc::make_mut(controller).step(event, &mut actions);
             for action in actions {
                 match action {
+                    ControllerAction::Append(record @ Record::TakeBack { .. }) => self.controller_outbox = Some(record),
                     ControllerAction::Append(record) => self.append(record),
                     ControllerAction::Invite(_) => {
-                        if let Some(Party { machine: Machine::Source(source), reads_journal, .. }) = &mut self.parties[0] {
+                        if let Some(Party { machine: Machine::Source(source), reads_journal, .. }) =
+                            self.parties[0].as_mut().map(Rc::make_mut)
+                        {
                             source.invited(tag());
                             *reads_journal = true;
                         }
@@ -417,11 +445,15 @@ impl World {
         [faults.source_crash + faults.source_disconnect, faults.copy_crash + faults.copy_disconnect][side] > 0
     }
 
+    fn party(&mut self, side: Side) -> &mut Party {
+        Rc::make_mut(self.parties[side].as_mut().expect("only enabled for a party that lives"))
+    }
+
     fn append(&mut self, record: Record) {
         if matches!(record, Record::Reject { .. }) {
             self.violation = Some("the copy rejects itself");
         }
-        self.journal.push(record);
+        Rc::make_mut(&mut self.journal).push(record);
         // The controller reads at once: its delays are covered by the time of its calls.
         while self.controller.is_some() && self.controller_read < self.journal.len() {
             let record = self.journal[self.controller_read].clone();
@@ -432,9 +464,8 @@ impl World {
 
     fn disconnect(&mut self, side: Side) {
         self.queue.close(side, false);
-        if let Some(party) = &mut self.parties[side]
-            && party.connected
-        {
+        if self.parties[side].as_ref().is_some_and(|party| party.connected) {
+            let party = self.party(side);
             party.connected = false;
             party.outbox.clear();
             party.acks.clear();
@@ -447,7 +478,7 @@ impl World {
     fn feed(&mut self, side: Side, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let Some(party) = &mut self.parties[side] else { return };
+            let Some(party) = self.parties[side].as_mut().map(Rc::make_mut) else { return };
             let mut actions = Vec::new();
             match &mut party.machine {
                 Machine::Source(source) => source.step(event, &mut actions),
@@ -461,7 +492,7 @@ impl World {
 
     fn perform_action(&mut self, side: Side, action: Action, events: &mut VecDeque<Event>) {
         let may_lose = self.may_lose(side);
-        let Some(party) = &mut self.parties[side] else { return };
+        let Some(party) = self.parties[side].as_mut().map(Rc::make_mut) else { return };
         match action {
             Action::Subscribe { .. } => {
                 self.queue.subscribe(side);

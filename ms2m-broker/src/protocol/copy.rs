@@ -209,14 +209,14 @@ impl Copy {
         } else {
             let promoted = self.held.is_empty() && self.journal.view.end.is_none() && !self.fence_sent;
             self.held.push(delivered);
-            if promoted && self.config.rules.hold(Rule::FenceOnPromotion) {
+            if promoted {
                 self.fence(out);
             }
         }
     }
 
     fn fence(&mut self, out: &mut Vec<Action>) {
-        if !self.fence_sent {
+        if !self.fence_sent && self.config.rules.hold(Rule::Fence) {
             self.fence_sent = true;
             let n = self.chain.n();
             self.journal.append(Record::Fence { n }, out);

@@ -18,14 +18,14 @@ pub enum Rule {
     EndAfterClose,
     /// The journal begins before the checkpoint; switched off the source begins to write with the first message after it has resumed.
     JournalBeforeCheckpoint,
-    /// A copy that the broker has promoted writes FENCE; switched off it waits for END.
-    FenceOnPromotion,
+    /// A copy that finds the source gone writes FENCE; switched off it waits for END.
+    Fence,
     /// A source that takes back respects a TAKEN before its TAKEBACK.
     TakenWins,
     /// A copy acknowledges only after it has read its TAKEN back; switched off it does not wait for the verdict.
     TakenBeforeAck,
-    /// A source that takes back first waits until the copy does not consume.
-    FenceBeforeReturn,
+    /// A source that comes back to the queue first waits until nobody consumes: neither the copy nor its own last channel.
+    AloneBeforeReturn,
     /// ABORT before END wins; switched off the copy takes any END.
     AbortBeforeEndWins,
     /// The copy compares its digest with END's.

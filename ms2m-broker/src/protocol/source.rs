@@ -229,7 +229,6 @@ impl Source {
 
     fn read(&mut self, record: &Record, out: &mut Vec<Action>) {
         let Some(handover) = &mut self.handover else { return };
-        let was_aborted = handover.journal.view.aborted.is_some();
         let counts = handover.journal.read(record);
         let view = &handover.journal.view;
         match record {
@@ -252,9 +251,6 @@ impl Source {
             Record::Brake { permille } => out.push(Action::Brake { permille: *permille }),
             // Read back in vain: an ABORT came first.
             Record::End(_) if !counts && view.end.is_none() => handover.end_sent = false,
-            Record::TakeBack { .. } if !was_aborted && view.aborted.is_some() => {
-                self.shared |= self.config.rules.hold(Rule::FenceBeforeReturn);
-            }
             Record::TakeBack { .. } if !self.config.rules.hold(Rule::TakenWins) => {
                 handover.journal.view.taken = None;
                 handover.journal.view.aborted = Some("mutation".into());
@@ -395,7 +391,8 @@ impl Source {
     /// Whether a new consumer can get nothing ahead of what an older one still holds. The broker sees to it where there is a
     /// single active consumer; a stream gives everything to everybody.
     fn is_alone(&mut self, out: &mut Vec<Action>) -> bool {
-        if !self.shared || self.config.single_active_consumer || self.config.protocol() == Protocol::Offset {
+        let alone = !self.shared || !self.config.rules.hold(Rule::AloneBeforeReturn);
+        if alone || self.config.single_active_consumer || self.config.protocol() == Protocol::Offset {
             return true;
         }
         if !self.awaiting_no_consumers {
