@@ -223,10 +223,11 @@ pub trait ReplayBroker: fmt::Debug + Send + Sync + 'static {
     /// When that could not be learned.
     async fn abort(&self, migration: &MigrationId, reason: &str) -> Result<Ownership>;
 
-    /// Ends the migration: tells both sides, waits until they have left, removes the journal.
+    /// Ends the migration: tells both sides, waits until they have left, removes the journal. `source_gone`: it is certain
+    /// that the source has ended, so nobody waits for its word. A copy that does not own the queue has been discarded before.
     /// A second call answers with the same figures as far as they are known.
     ///
     /// # Errors
     /// When a side has not left in time. The journal stays, and with it the guard against two owners.
-    async fn retire(&self, migration: &MigrationId) -> Result<Retired>;
+    async fn retire(&self, migration: &MigrationId, source_gone: bool) -> Result<Retired>;
 }

@@ -152,6 +152,12 @@ impl Controller {
         &self.view
     }
 
+    /// Whether the journal belongs to another migration.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign.is_some()
+    }
+
     /// One step: what has happened, and what to do about it.
     pub fn step(&mut self, event: ControllerEvent, out: &mut Vec<ControllerAction>) {
         match event {
@@ -217,8 +223,13 @@ impl Controller {
     fn advance(&mut self, out: &mut Vec<ControllerAction>) {
         let Some(call) = self.call.clone() else { return };
         if let Some(other) = &self.foreign {
-            let refusal = Refusal::AlreadyMigrating(other.clone());
-            return self.answer(Answer::Refused(refusal), out);
+            let answer = match call {
+                Call::Abort { .. } => Answer::SourceOwns { reason: format!("the queue is migrating already (migration {other})") },
+                // There is nothing of this migration to end, and the journal is not its own.
+                Call::Retire { .. } => Answer::Retired,
+                _ => Answer::Refused(Refusal::AlreadyMigrating(other.clone())),
+            };
+            return self.answer(answer, out);
         }
         match call {
             Call::Begin(begin) => self.begin(begin, out),

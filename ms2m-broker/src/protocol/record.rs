@@ -152,6 +152,11 @@ pub enum Record {
         /// Name of its connection, for the fence.
         connection: String,
     },
+    /// Controller: a place in the log to read up to, before anything is concluded from what is not there.
+    Mark {
+        /// Tells one mark from another.
+        nonce: u64,
+    },
     /// Either side: connected again. It acts only after it has read this back, and with it all that came before.
     Rejoined {
         /// Which side.

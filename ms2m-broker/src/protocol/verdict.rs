@@ -238,7 +238,7 @@ impl JournalView {
                 self.copy_n = self.copy_n.max(*n);
                 set(&mut self.copy_left, true)
             }
-            Record::Rejoined { .. } | Record::Brake { .. } => true,
+            Record::Mark { .. } | Record::Rejoined { .. } | Record::Brake { .. } => true,
         }
     }
 }

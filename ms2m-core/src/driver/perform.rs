@@ -58,7 +58,7 @@ async fn answer(drivers: &Drivers, observer: &Arc<dyn Observer>, migration: &Mig
         Call::HandOver(job) => Answer::Owner(broker.hand_over(&job).await?),
         Call::Promote => done(target.promote(migration).await)?,
         Call::RetireSource => done(source.retire(migration).await)?,
-        Call::RetireBroker => Answer::Retired(broker.retire(migration).await?),
+        Call::RetireBroker { source_gone } => Answer::Retired(broker.retire(migration, source_gone).await?),
         Call::Abort { reason } => Answer::Owner(broker.abort(migration, &reason).await?),
         Call::DiscardCopy => done(target.discard(migration).await)?,
         Call::DiscardTransfer => done(transfer.discard(migration).await)?,

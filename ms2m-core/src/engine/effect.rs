@@ -157,7 +157,10 @@ pub enum Call {
     /// See [`Step::RetireSource`].
     RetireSource,
     /// See [`Step::RetireBroker`].
-    RetireBroker,
+    RetireBroker {
+        /// Whether it is certain that the source has ended.
+        source_gone: bool,
+    },
     /// See [`Step::Abort`].
     Abort {
         /// Why, as it will stand in the journal.

@@ -100,7 +100,8 @@ impl MigrationState {
             Step::HandOver => Call::HandOver(HandOverJob { migration: migration.clone(), source_gone: self.source_gone, deadline: limit }),
             Step::Promote => Call::Promote,
             Step::RetireSource => Call::RetireSource,
-            Step::RetireBroker => Call::RetireBroker,
+            // A committed migration has ended its source before.
+            Step::RetireBroker => Call::RetireBroker { source_gone: self.source_gone || self.course == Course::Committed },
             Step::Abort => Call::Abort {
                 reason: match &self.course {
                     Course::Undoing(undo) => undo.reason.clone(),

@@ -424,7 +424,7 @@ impl ReplayBroker for Sim {
         .await
     }
 
-    async fn retire(&self, _migration: &MigrationId) -> Result<Retired> {
+    async fn retire(&self, _migration: &MigrationId, _source_gone: bool) -> Result<Retired> {
         self.call(Step::RetireBroker, |truth| {
             assert!(if truth.owner == Owner::Copy { !truth.source_lives } else { !truth.copy_lives }, "the journal went first: {truth:#?}");
             truth.journal = false;

@@ -223,7 +223,8 @@ impl World {
                 self.decide(otherwise && self.copy_may_live && (self.hand_over_asked || !self.source_lives));
                 Answer::Owner(self.owner())
             }
-            Call::RetireBroker => {
+            Call::RetireBroker { source_gone } => {
+                assert!(!source_gone || !self.source_lives, "the journal is told that a living source is gone");
                 self.journal.then_some(())?;
                 self.journal = false;
                 Answer::Retired(Retired { applied_by_source: 9, journaled: 4, ..Retired::default() })
