@@ -8,8 +8,8 @@ use super::world::{Setup, Step, World};
 /// What a search has found.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Every reachable state is fine.
-    Nothing { states: usize },
+    /// Every reachable state is fine; in so many final ones the queue has changed hands.
+    Nothing { states: usize, moved: usize },
     /// A bad one, and how to get there.
     Violation { what: &'static str, trace: Vec<Step>, states: usize },
 }
@@ -47,12 +47,16 @@ fn fingerprint(world: &World) -> u128 {
 pub(super) fn explore(setup: &Setup, limit: usize) -> Found {
     let start = World::new(setup);
     let mut seen: HashMap<u128, Option<(u128, Step)>> = HashMap::from([(fingerprint(&start), None)]);
+    let mut moved = 0;
     let mut frontier = vec![(fingerprint(&start), start)];
     while !frontier.is_empty() {
         let mut next_frontier = Vec::new();
         for (from, world) in &frontier {
             let from = *from;
             let successors = world.successors(setup);
+            if successors.is_empty() {
+                moved += usize::from(world.has_moved());
+            }
             if successors.is_empty()
                 && let Some(what) = world.unfinished(setup)
             {
@@ -73,7 +77,7 @@ pub(super) fn explore(setup: &Setup, limit: usize) -> Found {
         }
         frontier = next_frontier;
     }
-    Found::Nothing { states: seen.len() }
+    Found::Nothing { states: seen.len(), moved }
 }
 
 fn trace(seen: &HashMap<u128, Option<(u128, Step)>>, mut at: u128) -> Vec<Step> {
@@ -84,4 +88,32 @@ fn trace(seen: &HashMap<u128, Option<(u128, Step)>>, mut at: u128) -> Vec<Step> 
     }
     steps.reverse();
     steps
+}
+
+/// One random way through a world that is too large to visit whole; whether the queue has changed hands, or the violation and the way to it.
+pub(super) fn walk(setup: &Setup, seed: u64) -> Result<bool, (&'static str, Vec<Step>)> {
+    let mut world = World::new(setup);
+    let mut trace = Vec::new();
+    let mut random = seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    loop {
+        let steps = world.enabled_steps(setup);
+        if steps.is_empty() {
+            return world.unfinished(setup).map_or_else(|| Ok(world.has_moved()), |what| Err((what, trace)));
+        }
+        // xorshift64*
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        let drawn = random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        let step = steps[usize::try_from(drawn).expect("31 bits") % steps.len()];
+        // Faults are rare, so that there is something for them to hit.
+        if step.is_fault() && drawn & 0x7_0000 != 0 && steps.iter().any(|other| !other.is_fault()) {
+            continue;
+        }
+        world.perform(step, setup);
+        trace.push(step);
+        if let Some(what) = world.violation() {
+            return Err((what, trace));
+        }
+    }
 }

@@ -1,6 +1,8 @@
-//! The primary queue as RabbitMQ's classic and quorum queues were measured to behave.
+//! The primary queue as RabbitMQ's classic and quorum queues and streams were measured to behave.
 
 use std::collections::VecDeque;
+
+use crate::link::QueueKind;
 
 /// Index of a side: 0 is the source, 1 the copy.
 pub(super) type Side = usize;
@@ -15,13 +17,15 @@ pub(super) struct Channel {
     pub(super) in_flight: VecDeque<(u64, u8, bool)>,
     cancelled: bool,
     order: u32,
+    /// Streams: the next message to send.
+    cursor: u8,
 }
 
 /// The queue with its consumers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Queue {
-    pub(super) quorum: bool,
-    pub(super) single_active: bool,
+    kind: QueueKind,
+    single_active: bool,
     window: usize,
     ready: VecDeque<(u8, bool)>,
     pub(super) channels: [Option<Channel>; 2],
@@ -29,12 +33,13 @@ pub(super) struct Queue {
     closing: VecDeque<Channel>,
     registrations: u32,
     acked: u8,
+    published: u8,
 }
 
 impl Queue {
-    pub(super) fn new(quorum: bool, single_active: bool, window: usize) -> Self {
+    pub(super) fn new(kind: QueueKind, single_active: bool, window: usize) -> Self {
         Self {
-            quorum,
+            kind,
             single_active,
             window,
             ready: VecDeque::new(),
@@ -42,17 +47,22 @@ impl Queue {
             closing: VecDeque::new(),
             registrations: 0,
             acked: 0,
+            published: 0,
         }
     }
 
     pub(super) fn publish(&mut self, message: u8) {
-        self.ready.push_back((message, false));
+        self.published += 1;
+        if self.kind != QueueKind::Stream {
+            self.ready.push_back((message, false));
+        }
         self.deliver();
     }
 
-    pub(super) fn subscribe(&mut self, side: Side) {
+    pub(super) fn subscribe(&mut self, side: Side, from_offset: Option<u64>) {
+        let cursor = from_offset.map_or(0, |offset| u8::try_from(offset).expect("a small log"));
         self.registrations += 1;
-        self.channels[side] = Some(Channel { order: self.registrations, next_tag: 1, ..Channel::default() });
+        self.channels[side] = Some(Channel { order: self.registrations, next_tag: 1, cursor, ..Channel::default() });
         self.deliver();
     }
 
@@ -69,7 +79,7 @@ impl Queue {
     /// `basic.cancel`: the next consumer is served although messages are still out. A quorum queue may check one more
     /// message out to the cancelled consumer, and sends it to nobody.
     pub(super) fn cancel(&mut self, side: Side) {
-        let ghost = if self.quorum { self.ready.pop_front() } else { None };
+        let ghost = if self.kind == QueueKind::Quorum { self.ready.pop_front() } else { None };
         if let Some(channel) = &mut self.channels[side] {
             channel.cancelled = true;
             if let Some((message, _)) = ghost {
@@ -82,7 +92,7 @@ impl Queue {
     /// Channel or connection gone. A clean close of a quorum queue's channel is answered before the messages are back.
     pub(super) fn close(&mut self, side: Side, clean: bool) {
         let Some(channel) = self.channels[side].take() else { return };
-        if clean && self.quorum {
+        if clean && self.kind == QueueKind::Quorum {
             self.closing.push_back(channel);
         } else {
             self.give_back(&channel);
@@ -101,7 +111,10 @@ impl Queue {
     }
 
     fn give_back(&mut self, channel: &Channel) {
-        if self.quorum {
+        if self.kind == QueueKind::Stream {
+            return;
+        }
+        if self.kind == QueueKind::Quorum {
             for (_, message) in channel.unacked.iter().rev() {
                 self.ready.push_front((*message, true));
             }
@@ -119,11 +132,22 @@ impl Queue {
     }
 
     pub(super) fn all_acknowledged(&self, published: u8) -> bool {
-        self.acked == published
+        self.acked == published || self.kind == QueueKind::Stream
     }
 
     /// Brokers push as soon as they can.
     fn deliver(&mut self) {
+        if self.kind == QueueKind::Stream {
+            for channel in self.channels.iter_mut().flatten() {
+                while channel.cursor < self.published && channel.unacked.len() < self.window {
+                    channel.unacked.push_back((channel.next_tag, channel.cursor));
+                    channel.in_flight.push_back((channel.next_tag, channel.cursor, false));
+                    channel.next_tag += 1;
+                    channel.cursor += 1;
+                }
+            }
+            return;
+        }
         loop {
             let candidates = self.channels.iter_mut().flatten().filter(|channel| !channel.cancelled);
             // With single active consumer the oldest registration is served, and one that is being closed blocks the next.

@@ -17,7 +17,7 @@ use crate::protocol::{
 /// What is explored.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    pub(super) quorum: bool,
+    pub(super) kind: QueueKind,
     pub(super) single_active: bool,
     pub(super) window: u16,
     pub(super) messages: u8,
@@ -106,6 +106,8 @@ pub(super) enum Step {
     Ack(Side),
     NoConsumers(Side),
     FinishClose,
+    /// Telling how far it is.
+    Progress(Side),
     Reconnect(Side),
     Disconnect(Side),
     Crash(Side),
@@ -114,6 +116,13 @@ pub(super) enum Step {
     Abort,
     DeadlineOver,
     Patience,
+}
+
+impl Step {
+    pub(super) fn is_fault(self) -> bool {
+        use Step::{Abort, ControllerCrash, Crash, DeadlineOver, Disconnect, Patience};
+        matches!(self, Disconnect(_) | Crash(_) | ControllerCrash | Abort | DeadlineOver | Patience)
+    }
 }
 
 fn message(index: u8) -> Message {
@@ -131,7 +140,7 @@ fn tag() -> MigrationTag {
 impl World {
     pub(super) fn new(setup: &Setup) -> Self {
         let mut world = Self {
-            queue: Queue::new(setup.quorum, setup.single_active, setup.window.into()),
+            queue: Queue::new(setup.kind, setup.single_active, setup.window.into()),
             published: 0,
             parties: [None, None],
             journal: Rc::default(),
@@ -167,6 +176,15 @@ impl World {
         self.violation
     }
 
+    /// Whether the queue has changed hands.
+    pub(super) fn has_moved(&self) -> bool {
+        let mut view = crate::protocol::JournalView::new(tag());
+        for record in self.journal.iter() {
+            view.read(record);
+        }
+        view.owner() == Owner::Copy
+    }
+
     /// At the end, with nothing more to happen: is everything applied by who owns the queue?
     pub(super) fn unfinished(&self, setup: &Setup) -> Option<&'static str> {
         let mut view = crate::protocol::JournalView::new(tag());
@@ -197,9 +215,7 @@ impl World {
 
     /// Everything that can happen now, and what comes of it.
     pub(super) fn successors(&self, setup: &Setup) -> Vec<(Step, Self)> {
-        let mut steps = Vec::new();
-        self.enabled(setup, &mut |step| steps.push(step));
-        steps
+        self.enabled_steps(setup)
             .into_iter()
             .map(|step| {
                 let mut next = self.clone();
@@ -207,6 +223,12 @@ impl World {
                 (step, next)
             })
             .collect()
+    }
+
+    pub(super) fn enabled_steps(&self, setup: &Setup) -> Vec<Step> {
+        let mut steps = Vec::new();
+        self.enabled(setup, &mut |step| steps.push(step));
+        steps
     }
 
     fn enabled(&self, setup: &Setup, step: &mut impl FnMut(Step)) {
@@ -233,6 +255,9 @@ impl World {
                 }
                 if party.awaits_no_consumers && self.queue.consumers() == 0 {
                     step(Step::NoConsumers(side));
+                }
+                if setup.kind == QueueKind::Stream && party.has_progress_to_tell() {
+                    step(Step::Progress(side));
                 }
                 if [self.faults.source_disconnect, self.faults.copy_disconnect][side] > 0 {
                     step(Step::Disconnect(side));
@@ -279,7 +304,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, step: Step, setup: &Setup) {
+    pub(super) fn perform(&mut self, step: Step, setup: &Setup) {
         match step {
             Step::Publish => {
                 self.queue.publish(self.published);
@@ -291,7 +316,8 @@ impl World {
                 else {
                     return;
                 };
-                self.feed(side, Event::Delivered(Delivered { tag, offset: None, redelivered, at_us: 0, message: message(index) }));
+                let offset = (setup.kind == QueueKind::Stream).then_some(u64::from(index));
+                self.feed(side, Event::Delivered(Delivered { tag, offset, redelivered, at_us: 0, message: message(index) }));
             }
             Step::Read(side) => {
                 let journal = Rc::clone(&self.journal);
@@ -317,6 +343,7 @@ impl World {
                 self.party(side).awaits_no_consumers = false;
                 self.feed(side, Event::NoConsumers);
             }
+            Step::Progress(side) => self.feed(side, Event::ProgressDue),
             Step::Reconnect(side) => {
                 self.party(side).connected = true;
                 self.feed(side, Event::Connected);
@@ -494,8 +521,8 @@ impl World {
         let may_lose = self.may_lose(side);
         let Some(party) = self.parties[side].as_mut().map(Rc::make_mut) else { return };
         match action {
-            Action::Subscribe { .. } => {
-                self.queue.subscribe(side);
+            Action::Subscribe { from_offset } => {
+                self.queue.subscribe(side, from_offset);
                 events.push_back(Event::Subscribed);
             }
             Action::Close => {
@@ -575,6 +602,14 @@ impl Party {
         }
     }
 
+    /// Only the source's progress matters to anybody's decision.
+    fn has_progress_to_tell(&self) -> bool {
+        let Machine::Source(source) = &self.machine else { return false };
+        let mut actions = Vec::new();
+        source.clone().step(Event::ProgressDue, &mut actions);
+        !actions.is_empty()
+    }
+
     fn is_parked(&self) -> bool {
         matches!(&self.machine, Machine::Source(source) if source.is_parked())
     }
@@ -582,8 +617,8 @@ impl Party {
 
 impl Setup {
     fn config(&self) -> ConsumerConfig {
-        let kind = if self.quorum { QueueKind::Quorum } else { QueueKind::Classic };
-        let mut config = ConsumerConfig::new(kind, self.single_active);
+        let mut config = ConsumerConfig::new(self.kind, self.single_active);
+        config.run_ahead = 1;
         config.window = self.window;
         config.ready_lag = 0;
         config.rules = self.rules;
