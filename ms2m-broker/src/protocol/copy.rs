@@ -229,7 +229,7 @@ impl Copy {
             self.owned_at_us = at_us;
         }
         match record {
-            Record::Applied(applied) if counts && applied.n > self.chain.n() => self.backlog.push_back(applied),
+            Record::Applied(applied) if counts && applied.n > self.chain.n() => self.backlog.push_back(*applied),
             Record::Abort { .. } if !self.config.rules.hold(Rule::AbortBeforeEndWins) => self.journal.view.aborted = None,
             _ => {}
         }

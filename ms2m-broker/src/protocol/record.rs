@@ -137,7 +137,7 @@ pub enum Record {
     /// Controller: the checkpoint is taken, go on.
     Resume,
     /// Source: a message was applied (queues).
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// Source: applied and flushed up to here (streams, where the queue is the log).
     SourceProgress {
         /// Last message applied and flushed.

@@ -223,7 +223,7 @@ impl Source {
         if self.journals()
             && let Some(handover) = &mut self.handover
         {
-            handover.journal.append(Record::Applied(Applied { n, digest, message: pending.message, determinants }), out);
+            handover.journal.append(Record::Applied(Box::new(Applied { n, digest, message: pending.message, determinants })), out);
         }
     }
 

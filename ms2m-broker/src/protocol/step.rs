@@ -6,6 +6,7 @@ use crate::message::Message;
 use crate::protocol::record::{Determinants, Record};
 
 /// Something that has happened at a consumer.
+#[expect(clippy::large_enum_variant, reason = "made once per message: a box would be an allocation on the hot path")]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Event {
     /// The connection stands (again); where a journal is open, its reader stands as well.
@@ -74,6 +75,7 @@ pub enum ApplyMode {
 }
 
 /// What the host is asked to do, in this order.
+#[expect(clippy::large_enum_variant, reason = "made once per message: a box would be an allocation on the hot path")]
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
     /// Consume from the primary queue; on a stream from this offset on. Answer [`Event::Subscribed`].
