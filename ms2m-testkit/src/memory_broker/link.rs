@@ -1,23 +1,19 @@
-//! The broker's seam: connections, publishers and subscriptions over the shared state.
+//! The broker's seam: connections over the shared state.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ms2m_broker::link::{
-    Confirm, Connection, ConsumeOptions, Delivery, LinkResult, Publisher, QueueKind, QueueOptions, QueueStatus, Subscription,
-};
-use ms2m_broker::{LinkError, Message};
+use ms2m_broker::LinkError;
+use ms2m_broker::link::{Connection, ConsumeOptions, LinkResult, Publisher, QueueKind, QueueOptions, QueueStatus, Subscription};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::sleep;
 
-use super::consumer::{Consumer, NotHere, Wire};
+use super::publisher::MemoryPublisher;
 use super::state::{Late, Loss, State};
-
-/// How long a message waits for another publisher's to overtake it.
-const OVERTAKEN_AFTER: Duration = Duration::from_millis(1);
+use super::subscription::MemorySubscription;
 
 pub(super) struct Shared(Mutex<State>);
 
@@ -37,7 +33,7 @@ impl Shared {
         }
     }
 
-    fn after(self: &Arc<Self>, delay: Duration, act: impl FnOnce(&mut State) + Send + 'static) {
+    pub(super) fn after(self: &Arc<Self>, delay: Duration, act: impl FnOnce(&mut State) + Send + 'static) {
         let shared = Arc::clone(self);
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
@@ -65,18 +61,18 @@ impl fmt::Debug for Shared {
 
 /// Lives as long as anything uses the connection; then the connection ends.
 #[derive(Debug)]
-struct Cable {
-    shared: Arc<Shared>,
+pub(super) struct Cable {
+    pub(super) shared: Arc<Shared>,
     id: u64,
-    losses: watch::Receiver<Loss>,
+    pub(super) losses: watch::Receiver<Loss>,
 }
 
 impl Cable {
-    fn check(&self) -> LinkResult<()> {
+    pub(super) fn check(&self) -> LinkResult<()> {
         self.losses.borrow().as_ref().map_or(Ok(()), |(reason, _)| Err(reason.clone()))
     }
 
-    async fn round_trip(&self) -> LinkResult<()> {
+    pub(super) async fn round_trip(&self) -> LinkResult<()> {
         self.shared.round_trip().await;
         self.check()
     }
@@ -153,113 +149,5 @@ impl Connection for MemoryConnection {
     async fn close(&self) {
         self.0.shared.round_trip().await;
         self.0.disconnect("closed by this side");
-    }
-}
-
-#[derive(Debug)]
-struct MemoryPublisher {
-    cable: Arc<Cable>,
-    id: u64,
-}
-
-#[async_trait]
-impl Publisher for MemoryPublisher {
-    async fn publish(&mut self, queue: &str, message: Message) -> LinkResult<Confirm> {
-        self.cable.check()?;
-        let (routed, latency) = {
-            let mut state = self.cable.shared.lock();
-            (state.publish(self.id, queue, message), state.profile.confirm)
-        };
-        if let Some(queue) = routed.waiting {
-            self.cable.shared.after(OVERTAKEN_AFTER, move |state| state.release(&queue));
-        }
-        if latency.is_zero() {
-            return Ok(Box::pin(std::future::ready(routed.verdict)));
-        }
-        let (due, mut losses) = (Instant::now() + latency, self.cable.losses.clone());
-        Ok(Box::pin(async move {
-            // A confirm that was on its way when the connection broke never arrives: the publisher cannot know.
-            match timeout_at(due, losses.wait_for(Option::is_some)).await.map(|loss| loss.map(|loss| loss.clone())) {
-                Ok(Ok(Some((reason, at)))) if at < due => Err(reason),
-                _ => routed.verdict,
-            }
-        }))
-    }
-}
-
-#[derive(Debug)]
-struct MemorySubscription {
-    cable: Arc<Cable>,
-    id: u64,
-    wire: Arc<Wire>,
-}
-
-impl MemorySubscription {
-    fn look(&self) -> Result<Delivery, NotHere> {
-        // The reason of the end is set before the consumer goes.
-        if let Some(reason) = self.wire.ended() {
-            return Err(NotHere::Ended(reason));
-        }
-        let mut state = self.cable.shared.lock();
-        let gone = || NotHere::Ended(self.wire.ended().unwrap_or_else(|| LinkError::Lost("the channel is gone".to_owned())));
-        state.consumer(self.id).ok_or_else(gone).and_then(Consumer::take)
-    }
-
-    fn detach(&self, reason: &str) {
-        let late = self.cable.shared.lock().detach(self.id, &LinkError::Lost(reason.to_owned()));
-        self.cable.shared.finish(late.into_iter().collect());
-    }
-}
-
-#[async_trait]
-impl Subscription for MemorySubscription {
-    async fn next(&mut self) -> LinkResult<Delivery> {
-        loop {
-            match self.look() {
-                Ok(delivery) => return Ok(delivery),
-                Err(NotHere::Ended(reason)) => return Err(reason),
-                Err(NotHere::Empty) => self.wire.moved.notified().await,
-                Err(NotHere::Before(at)) => tokio::select! {
-                    () = sleep_until(at) => {}
-                    () = self.wire.moved.notified() => {}
-                },
-            }
-        }
-    }
-
-    fn try_next(&mut self) -> Option<LinkResult<Delivery>> {
-        match self.look() {
-            Ok(delivery) => Some(Ok(delivery)),
-            Err(NotHere::Ended(reason)) => Some(Err(reason)),
-            Err(NotHere::Empty | NotHere::Before(_)) => None,
-        }
-    }
-
-    async fn ack_up_to(&mut self, tag: u64) -> LinkResult<()> {
-        if let Some(reason) = self.wire.ended() {
-            return Err(reason);
-        }
-        self.cable.shared.lock().ack_up_to(self.id, tag)
-    }
-
-    async fn close(self: Box<Self>) -> LinkResult<()> {
-        self.cable.shared.round_trip().await;
-        if let Some(reason @ LinkError::Lost(_)) = self.wire.ended() {
-            return Err(reason);
-        }
-        self.detach("closed by this side");
-        Ok(())
-    }
-
-    async fn cancel(&mut self) -> LinkResult<()> {
-        self.cable.round_trip().await?;
-        self.cable.shared.lock().cancel(self.id);
-        Ok(())
-    }
-}
-
-impl Drop for MemorySubscription {
-    fn drop(&mut self) {
-        self.detach("the subscription was dropped");
     }
 }

@@ -7,11 +7,15 @@
 //! Dropping a connection with everything opened on it is what a crash of the client looks like.
 
 mod consumer;
+mod delivery;
 mod link;
 mod profile;
-mod publish;
+
+mod publisher;
 mod queue;
+mod routing;
 mod state;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
