@@ -1,0 +1,121 @@
+//! A [`TransferBackend`] through a directory that both sides see.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, MigrationId, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+use tokio::time::timeout;
+
+/// Keeps a checkpoint in memory while it passes: fit for small ones, as the limit says.
+const BYTES_MAX: u64 = 16 << 20;
+const PIECE_BYTES: usize = 1 << 19;
+
+/// One file per migration.
+#[derive(Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
+        Self(directory.into())
+    }
+
+    fn place(&self, migration: &MigrationId) -> PathBuf {
+        self.0.join(format!("{migration}.checkpoint"))
+    }
+
+    async fn store(&self, job: &TransferJob, mut body: ByteStream) -> Result<Receipt> {
+        if job.archive_bytes > BYTES_MAX {
+            return Err(Error::fatal(ErrorKind::LimitExceeded, format!("at most {BYTES_MAX} bytes fit through here")));
+        }
+        let mut content = Vec::new();
+        while let Some(piece) = body.next().await {
+            content.extend_from_slice(&piece?);
+            if content.len() as u64 > job.archive_bytes {
+                return Err(Error::undo(ErrorKind::Corrupt, "the checkpoint is longer than announced"));
+            }
+        }
+        if (content.len() as u64) < job.archive_bytes {
+            return Err(Error::undo(ErrorKind::Corrupt, "the checkpoint is shorter than announced"));
+        }
+        // Visible at once and whole, or not at all.
+        let (place, unfinished) = (self.place(&job.migration), self.place(&job.migration).with_extension("part"));
+        tokio::fs::write(&unfinished, &content).await.map_err(failed)?;
+        tokio::fs::rename(&unfinished, &place).await.map_err(failed)?;
+        Ok(Receipt {
+            migration: job.migration.clone(),
+            digest: Digest::of(&content),
+            archive_bytes: job.archive_bytes,
+            transferred_bytes: job.archive_bytes,
+            location: place.display().to_string(),
+        })
+    }
+}
+
+/// File errors may go away.
+pub(crate) fn failed(error: io::Error) -> Error {
+    Error::retry(ErrorKind::Unavailable, "the transfer directory does not work").caused_by(error)
+}
+
+async fn remove(path: &Path) -> Result<()> {
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl TransferBackend for Folder {
+    fn name(&self) -> &'static str {
+        "folder"
+    }
+
+    fn capability(&self) -> TransferCapability {
+        TransferCapability { resumes: false, bytes_max: Some(BYTES_MAX) }
+    }
+
+    async fn send(&self, job: &TransferJob, body: ByteStream) -> Result<Receipt> {
+        let late = |_| Error::retry(ErrorKind::Timeout, "the checkpoint did not arrive in time").with("migration", &job.migration);
+        timeout(job.deadline, self.store(job, body)).await.map_err(late)?
+    }
+
+    async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
+        let content = match tokio::fs::read(self.place(&receipt.migration)).await {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(
+                    Error::undo(ErrorKind::NotFound, "nothing has arrived for this migration").with("migration", &receipt.migration)
+                );
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        if Digest::of(&content) != receipt.digest {
+            return Err(Error::undo(ErrorKind::Corrupt, "what has arrived is not what was sent").with("file", &receipt.location));
+        }
+        let from = usize::try_from(offset_bytes).unwrap_or(usize::MAX).min(content.len());
+        let rest = Bytes::from(content).slice(from..);
+        let pieces: Vec<_> = (0..rest.len()).step_by(PIECE_BYTES).map(|at| rest.slice(at..rest.len().min(at + PIECE_BYTES))).collect();
+        Ok(Box::pin(stream::iter(pieces.into_iter().map(Ok))))
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        remove(&self.place(migration)).await?;
+        remove(&self.place(migration).with_extension("part")).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ms2m_testkit::conformance;
+
+    #[tokio::test]
+    async fn the_folder_keeps_the_contract() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Arc::new(super::Folder::new(directory.path()));
+        conformance::transfer(async || Arc::clone(&folder)).await;
+    }
+}
