@@ -69,10 +69,9 @@ impl<H: Handler> Consumer<H> {
     /// # Errors
     /// When the broker could not be reached within the limits, effects could not be let out, or consuming could do harm. The text
     /// says what to do. What was not acknowledged is delivered to the next consumer.
-    pub async fn run(self) -> Result<Outcome> {
+    pub fn run(self) -> impl Future<Output = Result<Outcome>> + Send {
         let Self { setup, handler, restored, sink, snapshots, stop, standing } = self;
-        let host = Host::new(setup, handler, restored, sink, snapshots, stop.subscribe(), standing)?;
-        host.run().await
+        async move { Host::new(setup, handler, restored, sink, snapshots, stop.subscribe(), standing)?.run().await }
     }
 }
 

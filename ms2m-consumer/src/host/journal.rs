@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ms2m_broker::link::{ConsumeOptions, LinkResult, OPERATION_DEADLINE, Publisher, Subscription, body_only};
+use ms2m_broker::link::{Confirm, ConsumeOptions, Delivery, LinkResult, OPERATION_DEADLINE, Publisher, Subscription, body_only};
 use ms2m_broker::protocol::{Begin, MigrationTag, Record, journal_name};
-use ms2m_broker::{Connection, LinkError, link::Confirm};
+use ms2m_broker::{Connection, LinkError};
 use tokio::time::Instant;
 
 use super::link::within;
@@ -62,8 +62,8 @@ impl Journal {
 }
 
 fn is_controllers(record: &Record) -> bool {
-    use Record::{Abort, Begin, Brake, FailOver, HandOver, Park, Resume, Retire, TakeBack};
-    matches!(record, Begin(_) | Park | Resume | Brake { .. } | HandOver | FailOver | Abort { .. } | TakeBack { .. } | Retire)
+    use Record::{Abort, Begin, Brake, FailOver, HandOver, Mark, Park, Resume, Retire, TakeBack};
+    matches!(record, Begin(_) | Mark { .. } | Park | Resume | Brake { .. } | HandOver | FailOver | Abort { .. } | TakeBack { .. } | Retire)
 }
 
 /// What lives on one connection.
@@ -133,20 +133,19 @@ impl JournalLink {
     }
 
     /// The next record, or the first confirm that failed; cancel-safe.
-    pub(super) async fn next(&mut self, wants_records: bool) -> JournalWake {
+    pub(super) async fn next(&mut self, wants_records: bool) -> Result<LinkResult<Delivery>, Unconfirmed> {
         let Self { reader, writer, .. } = self;
         tokio::select! {
             biased;
-            error = std::future::poll_fn(|cx| writer.poll_failed(cx)) => JournalWake::Failed(error),
-            delivery = reader.next(), if wants_records => JournalWake::Delivery(delivery),
+            error = std::future::poll_fn(|cx| writer.poll_failed(cx)) => Err(Unconfirmed(error)),
+            delivery = reader.next(), if wants_records => Ok(delivery),
         }
     }
 }
 
-pub(super) enum JournalWake {
-    Delivery(LinkResult<ms2m_broker::link::Delivery>),
-    Failed(LinkError),
-}
+/// A record that was written is not in the journal, or may not be.
+#[derive(Debug)]
+pub(super) struct Unconfirmed(pub(super) LinkError);
 
 impl Writer {
     /// Confirms come in order, so the first one that is open is the only one to look at.

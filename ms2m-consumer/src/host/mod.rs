@@ -130,7 +130,7 @@ impl<H: Handler> Host<H> {
             }
             self.flush_acks().await;
             self.pull().await;
-            if self.events.is_empty() && self.link.is_some() {
+            if self.is_idle() {
                 self.tell_standing();
                 let wake = self.wait().await;
                 self.take(wake).await;
@@ -167,6 +167,12 @@ impl<H: Handler> Host<H> {
     fn is_at_rest(&self) -> bool {
         let serves = self.machine.standing() != Standing::Replaying;
         self.link.is_none() || !serves || self.flushed_n >= self.applied_n
+    }
+
+    /// Nothing is to be done before something happens.
+    fn is_idle(&self) -> bool {
+        let ends = self.failed.is_some() || self.exit.is_some() || (self.stop_by.is_some() && self.is_at_rest());
+        self.events.is_empty() && self.link.is_some() && !ends
     }
 
     fn may_apply(&mut self) -> bool {

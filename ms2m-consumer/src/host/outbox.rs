@@ -95,16 +95,6 @@ impl Outbox {
         self.answers.recv().await.unwrap_or_else(|| Err(panicked()))
     }
 
-    /// The sink's answer if it is here already.
-    pub(super) fn try_answer(&mut self) -> Option<Result<()>> {
-        self.emitting?;
-        match self.answers.try_recv() {
-            Ok(answer) => Some(answer),
-            Err(mpsc::error::TryRecvError::Empty) => None,
-            Err(mpsc::error::TryRecvError::Disconnected) => Some(Err(panicked())),
-        }
-    }
-
     /// A batch is out. Returns up to where all effects are, and sends the next batch.
     pub(super) fn emitted(&mut self) -> Option<u64> {
         let n = self.emitting.take();

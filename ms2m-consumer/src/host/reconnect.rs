@@ -12,6 +12,7 @@ use super::Host;
 use super::journal::{Journal, JournalLink};
 use super::link::{Link, within};
 use super::machine::Machine;
+use super::wake::stopped;
 use crate::handler::Handler;
 use crate::outcome::Standing;
 
@@ -83,12 +84,9 @@ impl<H: Handler> Host<H> {
         if !pause.is_zero() {
             tokio::select! {
                 () = sleep(pause) => {}
-                stopped = self.stop.wait_for(|stop| *stop) => {
-                    if stopped.is_ok() {
-                        self.stop_by.get_or_insert_with(Instant::now);
-                        return Ok(());
-                    }
-                    sleep(pause).await;
+                () = stopped(&mut self.stop) => {
+                    self.stop_by.get_or_insert_with(Instant::now);
+                    return Ok(());
                 }
             }
         }

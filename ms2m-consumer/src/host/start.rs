@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ms2m_broker::LinkError;
 use ms2m_broker::link::LinkResult;
 use ms2m_broker::protocol::{Copy, Source, journal_name};
+use ms2m_broker::{Connection, LinkError};
 use ms2m_core::{Error, ErrorKind, Result, Verdict};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -18,6 +18,7 @@ use super::link::within;
 use super::machine::Machine;
 use super::outbox::Outbox;
 use super::reconnect::connection_name;
+use super::wake::stopped;
 use super::{Host, Setup};
 use crate::effect::EffectSink;
 use crate::handler::Handler;
@@ -118,7 +119,7 @@ impl<H: Handler> Host<H> {
     async fn paused_by_stop(&mut self) -> bool {
         tokio::select! {
             () = sleep(PAUSE) => false,
-            stopped = self.stop.wait_for(|stop| *stop) => stopped.is_ok(),
+            () = stopped(&mut self.stop) => true,
         }
     }
 
@@ -130,7 +131,7 @@ impl<H: Handler> Host<H> {
         }
         let Some(link) = &self.link else { return Err(LinkError::Lost("no connection yet".into())) };
         let connection = Arc::clone(&link.connection);
-        match self.look_around(&*connection, guarded).await {
+        match look_around(&*connection, &self.setup.queue.name, guarded).await {
             Err(error) => {
                 // Begun anew with another connection.
                 if let Some(link) = self.link.take() {
@@ -141,16 +142,17 @@ impl<H: Handler> Host<H> {
             found => found,
         }
     }
+}
 
-    async fn look_around(&self, connection: &dyn ms2m_broker::Connection, guarded: bool) -> LinkResult<Option<String>> {
-        let (queue, journal) = (&self.setup.queue.name, journal_name(&self.setup.queue.name));
-        if guarded && within(connection.queue_status(&journal)).await?.is_some() {
-            return Ok(Some(journal));
-        }
-        // A queue that does not exist is said now, and not after ten minutes of trying.
-        match within(connection.queue_status(queue)).await? {
-            Some(_) => Ok(None),
-            None => Err(LinkError::NotFound(queue.clone())),
-        }
+/// Whether the queue is there, and whether a journal stands in the way of a consumer that has to be `guarded`.
+async fn look_around(connection: &dyn Connection, queue: &str, guarded: bool) -> LinkResult<Option<String>> {
+    let journal = journal_name(queue);
+    if guarded && within(connection.queue_status(&journal)).await?.is_some() {
+        return Ok(Some(journal));
+    }
+    // A queue that does not exist is said now, and not after ten minutes of trying.
+    match within(connection.queue_status(queue)).await? {
+        Some(_) => Ok(None),
+        None => Err(LinkError::NotFound(queue.to_owned())),
     }
 }

@@ -1,5 +1,9 @@
 //! Everything that can happen to a consumer from outside.
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use ms2m_broker::LinkError;
 use ms2m_broker::link::{Delivery, LinkResult};
 use ms2m_broker::protocol::{Delivered, Event, Record};
@@ -7,13 +11,16 @@ use ms2m_core::Result;
 use tokio::time::{Instant, sleep_until};
 
 use super::Host;
-use super::journal::{Journal, JournalLink, JournalWake};
+use super::journal::{Journal, JournalLink, Unconfirmed};
 use super::link::next_of;
 use super::machine::Machine;
 use crate::handler::Handler;
 
 /// Journal records taken at once.
 const RECORDS_AT_ONCE: usize = 64;
+
+/// Other things taken at once: more than there are kinds of them.
+const OTHERS_AT_ONCE: usize = 16;
 
 /// What has woken the host.
 pub(super) enum Wake {
@@ -43,9 +50,9 @@ impl<H: Handler> Host<H> {
             biased;
             error = link.lost.as_mut() => Wake::Lost(error),
             delivery = next_of(&mut link.queue) => Wake::Delivery(delivery),
-            wake = journal_next(&mut link.journal, wants_records) => match wake {
-                JournalWake::Delivery(delivery) => Wake::Record(delivery),
-                JournalWake::Failed(error) => Wake::Unconfirmed(error),
+            next = journal_next(&mut link.journal, wants_records) => match next {
+                Ok(delivery) => Wake::Record(delivery),
+                Err(Unconfirmed(error)) => Wake::Unconfirmed(error),
             },
             answer = outbox.answer() => Wake::Emitted(answer),
             () = maybe(&mut link.free) => Wake::Free,
@@ -67,19 +74,19 @@ impl<H: Handler> Host<H> {
                 Err(error) => return self.lose(error).await,
             }
         }
-        if let Some(answer) = self.outbox.try_answer() {
-            self.take(Wake::Emitted(answer)).await;
-        }
         self.pull_journal().await;
-        if self.stop_by.is_none() && *self.stop.borrow() {
-            self.take(Wake::Stop).await;
+        // A consumer that always has work must hear of everything else as well.
+        for _ in 0..OTHERS_AT_ONCE {
+            match at_once(self.wait()).await {
+                Some(wake) => self.take(wake).await,
+                None => break,
+            }
         }
     }
 
     async fn pull_journal(&mut self) {
-        let Some(journal) = &self.journal else { return };
-        if journal.next_tick <= Instant::now() {
-            self.take(Wake::Tick).await;
+        if self.journal.is_none() {
+            return;
         }
         for _ in 0..RECORDS_AT_ONCE {
             let journal_link = self.link.as_mut().and_then(|link| link.journal.as_mut());
@@ -112,7 +119,9 @@ impl<H: Handler> Host<H> {
                     self.events.push_back(Event::Flushed { n });
                 }
             }
-            Wake::Emitted(Err(error)) => self.failed = Some(error.with("queue", &self.setup.queue.name)),
+            Wake::Emitted(Err(error)) => {
+                self.failed.get_or_insert(error.with("queue", &self.setup.queue.name));
+            }
             Wake::Tick => self.tick().await,
             Wake::BrakeOver => {}
             Wake::Stop => self.stop_by = Some(Instant::now() + self.setup.limits.stop_deadline),
@@ -211,7 +220,17 @@ impl<H: Handler> Host<H> {
     }
 }
 
-async fn journal_next(journal: &mut Option<JournalLink>, wants_records: bool) -> JournalWake {
+/// A future's output if it is there already; what is not ready is dropped, so it must be cancel-safe.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn journal_next(journal: &mut Option<JournalLink>, wants_records: bool) -> Result<LinkResult<Delivery>, Unconfirmed> {
     match journal {
         Some(journal) => journal.next(wants_records).await,
         None => std::future::pending().await,
@@ -233,8 +252,8 @@ async fn at(instant: Option<Instant>) {
 }
 
 /// Without anybody left who could ask for it, a stop never comes.
-async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+pub(super) async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -1,0 +1,7 @@
+//! Consumers over the in-memory broker, alone and in migrations, under simulated time.
+
+mod failures;
+mod hand_over;
+mod plain;
+mod snapshots;
+mod support;
