@@ -203,7 +203,7 @@ impl World {
     pub(crate) async fn publish(&self, numbers: std::ops::RangeInclusive<u64>) {
         let mut publisher = self.admin.publisher().await.unwrap();
         for number in numbers {
-            let _ = publisher.publish(QUEUE, numbered(number)).await.unwrap();
+            drop(publisher.publish(QUEUE, numbered(number)).await.unwrap());
         }
     }
 
@@ -213,7 +213,7 @@ impl World {
         tokio::spawn(async move {
             let mut publisher = admin.publisher().await.unwrap();
             for number in numbers {
-                let _ = publisher.publish(QUEUE, numbered(number)).await.unwrap();
+                drop(publisher.publish(QUEUE, numbered(number)).await.unwrap());
                 sleep(pause).await;
             }
         })
