@@ -161,5 +161,6 @@ fn entries(timeline: &Timeline) -> Vec<TimelineEntry> {
 }
 
 fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
+    // Whole microseconds: anything finer is noise of the division.
+    duration.as_micros() as f64 / 1e3
 }

@@ -257,7 +257,7 @@ impl Copy {
                 }
                 self.chain.extend(pending.key.as_bytes(), &pending.message.body);
                 if live {
-                    let available_at_us = pending.message.published_at_us().filter(|_| !pending.waited).unwrap_or(0);
+                    let available_at_us = pending.message.published_at_us().unwrap_or(0);
                     self.first_applied.get_or_insert((began_at_us, available_at_us));
                 } else {
                     self.recent.push_back((n, self.chain.digest()));
@@ -406,7 +406,7 @@ impl Copy {
                 // A stream's copy has run ahead: its first own message is applied already.
                 self.first_applied = Some((0, 0));
             }
-            self.intake.inherit(&end.next, 0);
+            self.intake.inherit(&end.next);
             self.taken_sent = true;
             self.journal.append(Record::Taken { n: end.n, digest }, out);
             self.go_live(end.n);

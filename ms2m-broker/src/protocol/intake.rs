@@ -45,10 +45,6 @@ pub(crate) struct Pending {
     pub(crate) tag: Option<u64>,
     pub(crate) key: MessageKey,
     pub(crate) message: Message,
-    /// When it was first here, in microseconds since the Unix epoch.
-    pub(crate) at_us: u64,
-    /// Whether it had been with another consumer before.
-    pub(crate) waited: bool,
     /// Whether it came with END: then it is ours to apply, whether or not the queue delivers it here as well.
     pub(crate) inherited: bool,
     /// Its number, where the queue itself numbers (streams).
@@ -83,7 +79,7 @@ impl Intake {
 
     /// Takes a delivery in. `n` is its number where the queue itself numbers.
     pub(crate) fn deliver(&mut self, delivered: &Delivered, n: Option<u64>) {
-        let Delivered { tag, redelivered, at_us, message, .. } = delivered;
+        let Delivered { tag, redelivered, message, .. } = delivered;
         let key = message.key();
         let known = if *redelivered && n.is_none() && self.rules.hold(Rule::Dedupe) { self.recognise(key) } else { None };
         self.open.push_back((*tag, known));
@@ -93,15 +89,7 @@ impl Intake {
         let inherited = |pending: &&mut Pending| pending.inherited && pending.tag.is_none() && pending.key == key;
         match self.pending.iter_mut().find(inherited).filter(|_| *redelivered) {
             Some(pending) => pending.tag = Some(*tag),
-            None => self.pending.push_back(Pending {
-                tag: Some(*tag),
-                key,
-                message: message.clone(),
-                at_us: *at_us,
-                waited: *redelivered,
-                inherited: false,
-                n,
-            }),
+            None => self.pending.push_back(Pending { tag: Some(*tag), key, message: message.clone(), inherited: false, n }),
         }
     }
 
@@ -122,17 +110,9 @@ impl Intake {
     }
 
     /// Puts messages that came with END before everything else that is new.
-    pub(crate) fn inherit(&mut self, next: &[Message], at_us: u64) {
+    pub(crate) fn inherit(&mut self, next: &[Message]) {
         for message in next.iter().rev() {
-            self.pending.push_front(Pending {
-                tag: None,
-                key: message.key(),
-                message: message.clone(),
-                at_us,
-                waited: true,
-                inherited: true,
-                n: None,
-            });
+            self.pending.push_front(Pending { tag: None, key: message.key(), message: message.clone(), inherited: true, n: None });
         }
     }
 

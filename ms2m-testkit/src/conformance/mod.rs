@@ -13,6 +13,7 @@
 //! ```
 
 mod checkpoint;
+mod replay;
 mod restore;
 mod transfer;
 
@@ -24,6 +25,7 @@ use ms2m_core::{ByteStream, Error, MigrationId, Result};
 use tokio::time::timeout;
 
 pub use checkpoint::{CheckpointSubject, checkpoint};
+pub use replay::{ReplaySubject, replay};
 pub use restore::{RestoreSubject, restore};
 pub use transfer::transfer;
 
