@@ -1,0 +1,49 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::demo::DemoArgs;
+use crate::demo::processes::consumer::ConsumerArgs;
+use crate::demo::processes::publisher::PublisherArgs;
+
+/// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
+///
+/// Exit status: 0 done, 1 failed with nothing changed, 2 bad usage, 3 rolled back (the source runs on), 4 finished but not
+/// proven exact.
+#[derive(Parser, Debug)]
+#[command(name = "ms2m", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Move a stateful consumer while publishers go on, and audit it.
+    ///
+    /// Without options everything runs inside this process: no root, no network, done in seconds. With --broker it runs on a
+    /// real RabbitMQ, and consumers and publishers are processes of their own.
+    Demo(DemoArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// A consumer of a demo.
+    #[command(hide = true)]
+    DemoConsumer(ConsumerArgs),
+    /// A publisher of a demo.
+    #[command(hide = true)]
+    DemoPublisher(PublisherArgs),
+}
+
+impl Command {
+    /// What is logged unless `RUST_LOG` says otherwise. Where faults are asked for, warnings about them help nobody.
+    pub(crate) fn log_filter(&self) -> &'static str {
+        match self {
+            Self::Demo(arguments) if arguments.has_faults() => "error",
+            _ => "warn",
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! `ms2m demo`: a stateful consumer moves while publishers go on, and an auditor looks on.
+
+mod args;
+mod diary;
+mod durable;
+mod embedded;
+mod faults;
+mod handler;
+mod interrupt;
+mod judge;
+mod leg;
+mod limits;
+mod output;
+pub(crate) mod processes;
+mod run;
+mod stage;
+mod story;
+mod workload;
+
+pub(crate) use args::DemoArgs;
+pub(crate) use run::run;

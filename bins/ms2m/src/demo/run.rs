@@ -1,0 +1,94 @@
+//! From the command line to the exit status.
+
+use std::io;
+use std::sync::Arc;
+
+use ms2m_core::{Cancel, Error, Outcome, Result};
+use tokio::runtime::Builder;
+
+use super::args::{DemoArgs, Output};
+use super::diary::Diary;
+use super::embedded::{Embedded, clocks};
+use super::interrupt;
+use super::judge::Judge;
+use super::output::{Ending, Json, Live, Teller, Text};
+use super::processes;
+use super::story::Story;
+use crate::exit::Exit;
+
+/// Runs a demo.
+pub(crate) fn run(args: DemoArgs) -> Exit {
+    if let Err(text) = args.check() {
+        eprintln!("ms2m demo: {text}");
+        return Exit::BadUsage;
+    }
+    let simulated = args.is_simulated();
+    let mut builder = if args.broker.is_some() { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let runtime = match builder.enable_all().start_paused(simulated).build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ms2m demo: no runtime: {error}");
+            return Exit::Failed;
+        }
+    };
+    let mut teller: Box<dyn Teller> = match args.output {
+        Output::Json => Box::new(Json::new(io::stdout())),
+        Output::Text => Box::new(Text::new(io::stdout(), args.clone())),
+    };
+    let has_faults = args.has_faults();
+    match runtime.block_on(play(args, &mut *teller)) {
+        Ok(ending) => {
+            if let Err(error) = teller.finish(&ending) {
+                eprintln!("ms2m demo: the result cannot be printed: {error}");
+                return Exit::Failed;
+            }
+            exit(&ending, has_faults)
+        }
+        Err(error) => {
+            eprintln!("ms2m demo: {error}");
+            Exit::Failed
+        }
+    }
+}
+
+async fn play(args: DemoArgs, teller: &mut dyn Teller) -> Result<Ending> {
+    let cancel = Cancel::new();
+    let told = interrupt::listen(cancel.clone());
+    if args.broker.is_some() {
+        return processes::play(args, teller, cancel, told).await;
+    }
+    let id = "1".to_owned();
+    let clocks = clocks(args.is_simulated());
+    let judge = Arc::new(Judge::new(Arc::clone(&clocks.0)));
+    let stage = Arc::new(Embedded::open(args.clone(), &id, Arc::clone(&judge), clocks).await?);
+    let live = Live::new(&args);
+    let _drawing = live.draw(Arc::clone(&judge));
+    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live };
+    tokio::select! {
+        ending = story.tell(teller) => {
+            stage.shut().await;
+            ending
+        }
+        () = interrupt::at_once(told) => Err(interrupted()),
+    }
+}
+
+/// Of a second signal.
+pub(crate) fn interrupted() -> Error {
+    Error::fatal(ms2m_core::ErrorKind::Cancelled, "interrupted")
+}
+
+/// With faults roll-backs are expected, and what counts is that all is exact. Without, the last migration decides.
+fn exit(ending: &Ending, has_faults: bool) -> Exit {
+    match ending.last {
+        // Nothing was to be proven: it was interrupted before the first migration.
+        None if ending.trouble.is_none() => Exit::RolledBack,
+        None => Exit::Failed,
+        Some(_) if !ending.summary.exact => Exit::NotExact,
+        Some(Outcome::Completed) => Exit::Done,
+        Some(Outcome::Cancelled) => Exit::RolledBack,
+        Some(_) if has_faults => Exit::Done,
+        Some(Outcome::RolledBack) => Exit::RolledBack,
+        Some(Outcome::Failed) => Exit::Failed,
+    }
+}
