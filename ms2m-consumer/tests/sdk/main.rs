@@ -1,5 +1,6 @@
 //! Consumers over the in-memory broker, alone and in migrations, under simulated time.
 
+mod chaos;
 mod failures;
 mod hand_over;
 mod plain;

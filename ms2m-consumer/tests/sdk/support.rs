@@ -8,7 +8,7 @@ use bytes::Bytes;
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::link::{Broker, Connection, ConsumeOptions, QueueKind, QueueOptions, body_only};
 use ms2m_broker::protocol::{Begin, JournalView, MigrationTag, Record, control_name, journal_name};
-use ms2m_broker::{Message, Properties};
+use ms2m_broker::{LinkError, Message, Properties};
 use ms2m_consumer::{
     ChannelSnapshots, Consumer, ConsumerBuilder, Context, Determinism, Effect, EffectSink, Effects, Handler, Limits, Outcome, QueueSpec,
     Snapshot, Snapshotted, Standing, StopHandle,
@@ -207,15 +207,22 @@ impl World {
         }
     }
 
-    /// Publishes these numbers at a rate, in the background.
+    /// Publishes these numbers at a rate, in the background. When the broker restarts it goes on with the first number that it
+    /// was not asked to take.
     pub(crate) fn publish_slowly(&self, numbers: std::ops::RangeInclusive<u64>, pause: Duration) -> JoinHandle<()> {
-        let admin = Arc::clone(&self.admin);
+        let broker = self.broker.clone();
         tokio::spawn(async move {
-            let mut publisher = admin.publisher().await.unwrap();
+            let connection = broker.connect("publisher").await.unwrap();
+            let (mut connection, mut publisher) = (connection.clone(), connection.publisher().await.unwrap());
             for number in numbers {
-                drop(publisher.publish(QUEUE, numbered(number)).await.unwrap());
+                while let Err(error) = publisher.publish(QUEUE, numbered(number)).await.map(drop) {
+                    assert!(matches!(error, LinkError::Lost(_)), "{error}");
+                    connection = broker.connect("publisher").await.unwrap();
+                    publisher = connection.publisher().await.unwrap();
+                }
                 sleep(pause).await;
             }
+            connection.close().await;
         })
     }
 
@@ -257,9 +264,13 @@ impl World {
     }
 
     pub(crate) async fn begin(&self, controller: &JournalBroker) {
+        self.try_begin(controller).await.unwrap();
+    }
+
+    pub(crate) async fn try_begin(&self, controller: &JournalBroker) -> Result<()> {
         let (source, copy) = (instance("source"), instance("copy"));
         let job = ReplayJob { migration: migration(), queue: QUEUE.into(), source, copy, mode: HandoverChoice::Auto };
-        controller.begin(&job).await.unwrap();
+        controller.begin(&job).await.map(drop)
     }
 
     /// Every effect once: that of message n under number n.
