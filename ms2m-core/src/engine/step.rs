@@ -4,6 +4,7 @@ use super::effect::{Effect, Step};
 use super::event::Event;
 use super::state::{Course, MigrationState, Undo};
 use crate::phase::Phase;
+use crate::replay::ReplayStanding;
 use crate::time::Timestamp;
 
 /// What a migration becomes, and what must be done, when `event` happens at `now`.
@@ -83,8 +84,11 @@ impl MigrationState {
     fn expired(&self) -> String {
         let limit = self.spec.deadlines.of(self.phase).as_secs_f64();
         match &self.facts.progress {
+            Some(progress) if self.phase == Phase::Replaying && progress.standing == ReplayStanding::AwaitingCopy => {
+                format!("Replaying: the copy has said nothing within {limit} s: see its log; it may not reach the broker")
+            }
             Some(progress) if self.phase == Phase::Replaying => format!(
-                "Replaying: the copy has not caught up within {limit} s: it is {} messages behind. Arrivals may be faster than the replay",
+                "Replaying: the copy has not caught up within {limit} s: it was last heard {} messages behind. It may have died, or arrivals are faster than the replay",
                 progress.lag()
             ),
             _ => {
