@@ -26,6 +26,8 @@ use crate::link::{
 const BELIEVABLE: Duration = Duration::from_millis(200);
 /// lapin tells no listener of a close without an error code, so its state is looked at as well.
 const LOOK: Duration = Duration::from_secs(1);
+/// Of consumers of a stream: number of the first message wanted.
+const OFFSET_ARGUMENT: &str = "x-stream-offset";
 /// Messages to an inbox are few and small; this bounds what a flood of them can pin.
 const INBOX_PREFETCH: u16 = 256;
 
@@ -128,9 +130,15 @@ impl Connection for RabbitConnection {
         let mut arguments = FieldTable::default();
         if let Some(offset) = options.from_offset {
             let offset = i64::try_from(offset).map_err(|_| LinkError::Refused(format!("offset {offset} is beyond any log")))?;
-            arguments.insert("x-stream-offset".into(), AMQPValue::LongLongInt(offset));
+            arguments.insert(OFFSET_ARGUMENT.into(), AMQPValue::LongLongInt(offset));
         }
-        self.subscribe(queue, &options.tag, options.prefetch, arguments).await
+        match self.subscribe(queue, &options.tag, options.prefetch, arguments).await {
+            // Only logs have offsets; any other queue begins where it is.
+            Err(LinkError::Refused(text)) if text.contains(OFFSET_ARGUMENT) => {
+                self.subscribe(queue, &options.tag, options.prefetch, FieldTable::default()).await
+            }
+            subscribed => subscribed,
+        }
     }
 
     async fn inbox(&self, queue: &str) -> LinkResult<Box<dyn Subscription>> {

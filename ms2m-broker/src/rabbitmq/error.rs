@@ -14,7 +14,10 @@ pub(super) fn of_queue(error: &lapin::Error, queue: &str) -> LinkError {
     let text = said.get_message().to_string();
     match said.get_id() {
         403 => LinkError::Unauthorized(text),
-        404 => LinkError::NotFound(queue.into()),
+        404 if text.contains("no queue") => LinkError::NotFound(queue.into()),
+        // A queue that is there and does not run also answers 404: "home node of durable queue is down or inaccessible", which
+        // streams say for a moment after a restart, "has crashed and failed to restart". Nobody may take it for deleted.
+        404 => LinkError::Unavailable(text),
         // Content too large, locked, precondition failed, not allowed, not implemented.
         311 | 405 | 406 | 530 | 540 => LinkError::Refused(text),
         // Resource error, internal error: now, not for ever.

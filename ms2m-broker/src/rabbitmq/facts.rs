@@ -39,7 +39,10 @@ pub(super) fn declare_arguments(options: &QueueOptions) -> FieldTable {
     }
     if let Some(bytes) = options.bytes_max {
         arguments.insert("x-max-length-bytes".into(), integer(bytes));
-        arguments.insert("x-stream-max-segment-size-bytes".into(), integer((bytes / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)));
+        if options.kind == QueueKind::Stream {
+            let segment = (bytes / 4).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+            arguments.insert("x-stream-max-segment-size-bytes".into(), integer(segment));
+        }
     }
     arguments
 }

@@ -20,8 +20,8 @@ use super::connection::RabbitConnection;
 use super::management::Management;
 use crate::link::{Connection as _, LinkError, LinkResult};
 
-/// Connections of one name at a time.
-const SLOTS: usize = 4;
+/// Connections of one name at a time: one, and those that the broker has not let go of yet.
+const SLOTS: usize = 8;
 /// The management API's delay in listing a new connection (its statistics interval), and time to spare.
 const FENCE_DEADLINE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(25);
@@ -35,7 +35,8 @@ pub(super) async fn mark(connection: &RabbitConnection, name: &str) -> LinkResul
             marked => return marked,
         }
     }
-    Err(LinkError::Refused(format!("there are {SLOTS} connections named {name:?} already; fence them first")))
+    // Not for ever: the broker lets them go in time.
+    Err(LinkError::Unavailable(format!("there are {SLOTS} connections named {name:?} already")))
 }
 
 /// Cuts all connections of that name off, and returns when none is left.

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ms2m_broker::link::{Broker as _, LinkError, QueueKind};
+use ms2m_broker::link::{Broker as _, ConsumeOptions, LinkError, QueueKind};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_testkit_rabbitmq::{Options, RabbitMqServer, Stop};
 
 use crate::relay::Relay;
-use crate::support::{KINDS, broker_at, connect, consume_from, declare, fill, number, numbered, ok, queue_of, server, soon, take};
+use crate::support::{
+    await_consumers, broker_at, connect, consume_from, declare, fill, number, numbered, ok, queue_of, server, soon, take,
+};
 
 async fn refusal(url: &str) -> LinkError {
     let broker = RabbitMqConfig::new(url).and_then(RabbitMq::new).expect("a URL");
@@ -30,36 +32,63 @@ async fn connecting_is_refused_with_a_reason() {
     assert!(matches!(refusal(&format!("amqp://guest:s3cret@127.0.0.1:{port}")).await, LinkError::Unavailable(_)));
 }
 
-/// `lost` tells, nothing comes back by itself, confirmed messages are there afterwards.
+/// `lost` tells, nothing comes back by itself, confirmed messages are there afterwards, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_loses_connections_and_no_message() {
     let mut own = RabbitMqServer::start(&Options::default()).expect("a RabbitMQ");
     for how in [Stop::Graceful, Stop::Kill] {
         let link = ok("connect", broker_at(&own.amqp_url(), &own).connect("failures.restart")).await;
+        let cases = [(QueueKind::Classic, false), (QueueKind::Quorum, false), (QueueKind::Quorum, true), (QueueKind::Stream, false)];
+        let cases = cases.map(|(kind, sac)| (kind, sac, format!("failures.{how:?}.{kind:?}.{sac}")));
         let mut readers = Vec::new();
-        for kind in KINDS {
-            let queue = format!("failures.{kind:?}");
-            declare(&*link, &queue, &queue_of(kind, false)).await;
-            fill(&*link, &queue, 0..100).await;
-            readers.push(consume_from(&*link, &queue, 10, (kind == QueueKind::Stream).then_some(0)).await);
+        for (kind, sac, queue) in &cases {
+            declare(&*link, queue, &queue_of(*kind, *sac)).await;
+            fill(&*link, queue, 0..100).await;
+            let mut reader = consume_from(&*link, queue, 10, (*kind == QueueKind::Stream).then_some(0)).await;
+            take(&mut *reader, 10).await;
+            readers.push(reader);
         }
         let mut publisher = ok("publisher", link.publisher()).await;
+        // 3.10 never gets a quorum queue back that was declared less than about a second before a kill, although its messages
+        // were confirmed: "could not be restarted {error,enoent}", and what is asked of it is not answered.
+        tokio::time::sleep(Duration::from_secs(3)).await;
         let begun = Instant::now();
+        let watched = std::sync::Arc::clone(&link);
+        let lost = tokio::spawn(async move { (watched.lost().await, begun.elapsed()) });
         own.stop(how);
-        let reason = soon("lost", link.lost()).await;
-        println!("{how:?} stop, lost after {:?}: {reason}", begun.elapsed());
+        let (reason, took) = soon("lost", lost).await.expect("no panic");
+        println!("{how:?} stop (took {:?}), lost after {took:?}: {reason}", begun.elapsed());
         for reader in &mut readers {
             while soon("the end", reader.next()).await.is_ok() {}
         }
-        assert!(soon("publish", publisher.publish("failures.Classic", numbered(1))).await.is_err());
+        assert!(soon("publish", publisher.publish(&cases[0].2, numbered(1))).await.is_err());
         own.restart(how).expect("the same server");
-        let link = ok("connect", broker_at(&own.amqp_url(), &own).connect("failures.restart")).await;
-        for kind in KINDS {
-            let queue = format!("failures.{kind:?}");
-            let mut reader = consume_from(&*link, &queue, 200, (kind == QueueKind::Stream).then_some(0)).await;
-            let numbers: Vec<u64> = take(&mut *reader, 100).await.iter().map(number).collect();
-            assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "{how:?}, {kind:?}");
+        for (kind, sac, queue) in &cases {
+            let (numbers, took) = read_again(&own, *kind, *sac, queue).await;
+            println!("{how:?}, {kind:?}, single active {sac}: consumable {took:?} after the server answers");
+            assert_eq!(numbers, (0..100).collect::<Vec<_>>(), "{queue}");
         }
+    }
+}
+
+/// Consumes as a client that comes back must: again with a new connection until it works, and from a quorum queue without single
+/// active consumer only when no consumer is counted. After a crash the dead one is, for a while, and what it held comes last.
+async fn read_again(own: &RabbitMqServer, kind: QueueKind, sac: bool, queue: &str) -> (Vec<u64>, Duration) {
+    let options = ConsumeOptions { prefetch: 200, from_offset: (kind == QueueKind::Stream).then_some(0), tag: String::new() };
+    let begun = Instant::now();
+    loop {
+        // A stream that is not up yet may answer 541 and with that ends the whole connection.
+        let link = ok("connect", broker_at(&own.amqp_url(), own).connect("failures.again")).await;
+        let counted = if kind == QueueKind::Quorum && !sac { await_consumers(&*link, queue, 0).await } else { (Duration::ZERO, 1) };
+        if counted.1 > 1 {
+            println!("{queue}: consumers of before the crash were counted for {:?}, {} times", counted.0, counted.1 - 1);
+        }
+        match soon("consume", link.consume(queue, &options)).await {
+            Ok(mut reader) => return (take(&mut *reader, 100).await.iter().map(number).collect(), begun.elapsed()),
+            Err(error) => println!("{queue}: {error}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{queue} does not come back");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

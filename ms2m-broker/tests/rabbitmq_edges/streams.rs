@@ -103,6 +103,11 @@ async fn properties_and_nested_headers_come_back() {
     ];
     for kind in KINDS {
         let queue = format!("properties.{kind:?}");
+        let mut headers = headers.clone();
+        if kind == QueueKind::Stream {
+            // 3.10 answers it with 541 and ends the publisher's connection: a journal carries messages in its body, always.
+            headers.retain(|(name, _)| name != "decimal");
+        }
         let properties = Properties {
             routing_key: queue.clone(),
             message_id: Some("id".into()),
@@ -116,7 +121,7 @@ async fn properties_and_nested_headers_come_back() {
             delivery_mode: Some(2),
             priority: Some(3),
             timestamp_s: Some(1_700_000_001),
-            headers: headers.clone(),
+            headers,
             ..Properties::default()
         };
         let sent = Message { properties, body: Bytes::from_static(b"body") };
