@@ -42,8 +42,9 @@ impl Command {
     /// What is logged unless `RUST_LOG` says otherwise. Where faults are asked for, warnings about them help nobody.
     pub(crate) fn log_filter(&self) -> &'static str {
         match self {
-            Self::Demo(arguments) if arguments.has_faults() => "error",
-            _ => "warn",
+            Self::Demo(arguments) if arguments.has_faults() => "error,lapin=off",
+            // lapin calls every refused question an error.
+            _ => "warn,lapin=off",
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// A real RabbitMQ, as amqp://user:password@host:5672/vhost; consumers and publishers become processes
-    #[arg(long, value_name = "URL", env = "MS2M_DEMO_BROKER", hide_env_values = true)]
+    #[arg(long, value_name = "URL")]
     pub(crate) broker: Option<String>,
     /// RabbitMQ's management API [default: http://HOST:15672 if it answers there]
     #[arg(long, value_name = "URL", requires = "broker")]

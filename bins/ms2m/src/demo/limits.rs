@@ -31,6 +31,13 @@ pub(crate) fn impatient() -> (Deadlines, RetryPolicy) {
     (deadlines, RetryPolicy { attempts_max: 8, base: Duration::from_millis(50), max: seconds(1) })
 }
 
+/// The same on a broker that restarts now and then, which takes it some ten seconds.
+pub(crate) fn through_restarts() -> (Deadlines, RetryPolicy) {
+    let seconds = Duration::from_secs;
+    let deadlines = Deadlines { replaying: seconds(45), finalizing: seconds(60), ..Deadlines::default() };
+    (deadlines, RetryPolicy { attempts_max: 20, base: Duration::from_millis(50), max: seconds(2) })
+}
+
 /// For the journals of the same.
 pub(crate) fn impatient_journal(options: JournalOptions) -> JournalOptions {
     let seconds = Duration::from_secs;

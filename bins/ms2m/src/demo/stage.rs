@@ -13,7 +13,7 @@ use super::leg::Leg;
 #[async_trait]
 pub(crate) trait Stage: fmt::Debug + Send + Sync + 'static {
     /// The queue.
-    fn queue(&self) -> &str;
+    fn queue(&self) -> String;
 
     /// The time that consumers, publishers and drivers go by.
     fn clock(&self) -> Arc<dyn Clock>;

@@ -8,7 +8,7 @@ use super::args::DemoArgs;
 pub(crate) const QUEUE: &str = "orders";
 
 /// All publishers: the rate and the messages divided among them.
-pub(crate) fn publishers(args: &DemoArgs, queue: &str, exchange: &str) -> Vec<Publisher> {
+pub(crate) fn publishers(args: &DemoArgs, id: &str, queue: &str, exchange: &str) -> Vec<Publisher> {
     let count = u64::from(args.publishers);
     let share = |index: u64| args.messages().map(|messages| messages / count + u64::from(index < messages % count));
     let publisher = |index: u64| Publisher {
@@ -17,12 +17,7 @@ pub(crate) fn publishers(args: &DemoArgs, queue: &str, exchange: &str) -> Vec<Pu
         count: share(index),
         seed: args.seed.wrapping_add(index),
         reconnects_max: 5_000,
-        ..Publisher::new(name(index), queue)
+        ..Publisher::new(format!("demo-{id}-p{}", index + 1), queue)
     };
     (0..count).map(publisher).collect()
-}
-
-/// The name of a publisher.
-pub(crate) fn name(index: u64) -> String {
-    format!("publisher-{}", index + 1)
 }

@@ -82,7 +82,7 @@ impl Embedded {
         node.launch(&consumer(id, 0)?, None)?;
         let shared: Arc<dyn Broker> = Arc::new(broker);
         let log: Arc<dyn ms2m_testkit::workload::SendLog> = judge;
-        let publishers = Publishers::start(&shared, &clock, &log, workload::publishers(&args, workload::QUEUE, ""));
+        let publishers = Publishers::start(&shared, &clock, &log, workload::publishers(&args, id, workload::QUEUE, ""));
         let (transfer, store) = (Arc::default(), Arc::default());
         Ok(Self { args, clock, node, publishers, transfer, store, auditing, _admin: admin })
     }
@@ -120,8 +120,8 @@ impl Embedded {
 
 #[async_trait]
 impl Stage for Embedded {
-    fn queue(&self) -> &str {
-        workload::QUEUE
+    fn queue(&self) -> String {
+        workload::QUEUE.to_owned()
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -137,7 +137,13 @@ impl Stage for Embedded {
     }
 
     fn menu(&self) -> Menu {
-        Menu { restart_broker: true, crash_driver: true, pause_max: Duration::from_secs(3), after_max: Duration::from_millis(30) }
+        Menu {
+            restart_broker: true,
+            drop_connections: true,
+            crash_driver: true,
+            pause_max: Duration::from_secs(3),
+            after_max: Duration::from_millis(30),
+        }
     }
 
     fn drivers(&self, leg: &Leg) -> Result<Drivers> {

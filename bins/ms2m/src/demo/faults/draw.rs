@@ -13,6 +13,8 @@ use super::{Fault, Strike};
 pub(crate) struct Menu {
     /// Whether the broker can be restarted.
     pub(crate) restart_broker: bool,
+    /// Whether connections can be cut off at the broker.
+    pub(crate) drop_connections: bool,
     /// Whether the driver can crash and be started again by the demo itself. With processes the tests do it with SIGKILL.
     pub(crate) crash_driver: bool,
     /// Longest pause of a process.
@@ -50,9 +52,9 @@ fn draw_one(dice: &mut StdRng, menu: &Menu) -> Strike {
             1 => Fault::KillCopy,
             2 => Fault::PauseSource(pause),
             3 => Fault::PauseCopy(pause),
-            4 => Fault::DropSource,
-            5 => Fault::DropCopy,
-            6 => Fault::DropController,
+            4 if menu.drop_connections => Fault::DropSource,
+            5 if menu.drop_connections => Fault::DropCopy,
+            6 if menu.drop_connections => Fault::DropController,
             7 if menu.restart_broker => Fault::RestartBroker,
             8 => Fault::TransferFails(dice.random_range(1..=3)),
             9 => Fault::TransferHesitates(between(dice, Duration::from_millis(20), Duration::from_millis(500))),

@@ -1,14 +1,15 @@
 //! Consumers and publishers as processes on a real RabbitMQ.
 
+mod child;
 pub(crate) mod consumer;
+mod files;
+mod listener;
+mod node;
+mod process;
 pub(crate) mod publisher;
+mod run;
+mod send_file;
+mod spawn;
+mod stage;
 
-use ms2m_core::{Cancel, Error, ErrorKind, Result};
-use tokio::sync::watch;
-
-use super::args::DemoArgs;
-use super::output::{Ending, Teller};
-
-pub(crate) async fn play(_: DemoArgs, _: &mut dyn Teller, _: Cancel, _: watch::Receiver<bool>) -> Result<Ending> {
-    Err(Error::fatal(ErrorKind::Unsupported, "not yet"))
-}
+pub(crate) use run::play;
