@@ -25,9 +25,13 @@ pub(super) async fn preflight(broker: &dyn Broker, connection: &dyn Connection, 
                 "{n} consumers share the queue, so no single one has its state: scale to one consumer, or migrate each on a queue of its own"
             ),
         };
-        return Err(
-            Error::fatal(if status.consumers == 0 { ErrorKind::NotFound } else { ErrorKind::Unsupported }, text).with("queue", queue)
-        );
+        let error = if status.consumers == 0 {
+            // It may be reconnecting just now.
+            Error::retry(ErrorKind::NotFound, text)
+        } else {
+            Error::fatal(ErrorKind::Unsupported, text)
+        };
+        return Err(error.with("queue", queue));
     }
     let facts = match broker.inspect(queue).await {
         Ok(Some(facts)) => facts,
