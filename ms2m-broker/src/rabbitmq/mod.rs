@@ -2,11 +2,18 @@
 //!
 //! What the protocols rest on, and where it is kept:
 //! - nothing recovers by itself: lapin's auto-recovery stays off, because it would consume again on its own after a restore;
-//! - a consumer ends by `channel.close`, never by `basic.cancel` ([`subscription`]);
-//! - acknowledgements are cumulative ([`subscription`]);
-//! - a confirm never says yes to a message that was returned ([`confirm`]);
-//! - a count that may be a guess is an error ([`connection`]);
-//! - whether a named connection is gone is asked of the broker itself, not of its statistics ([`presence`]).
+//! - a consumer ends by `channel.close`, never by `basic.cancel` (module `subscription`);
+//! - acknowledgements are cumulative (module `subscription`);
+//! - a confirm never says yes to a message that was returned (module `confirm`);
+//! - a count that may be a guess is an error (module `connection`);
+//! - whether a named connection is gone is asked of the broker itself, not of its statistics (module `presence`).
+//!
+//! What a client must know that no code here can hide (measured on 3.10.8, see `tests/rabbitmq_edges`):
+//! - a crash of the broker leaves dead consumers on a quorum queue for up to about 0.1 s, and what they held comes after
+//!   everything else then: consume again only when `queue_status` counts no consumer, or with a single active consumer;
+//! - a quorum queue declared less than about a second before such a crash never comes back, its confirmed messages with it;
+//! - of a quorum queue's consumers only the active one is counted, of a stream nothing at all;
+//! - a stream ends the publisher's whole connection at a header with a decimal number, and drops lists and tables.
 //!
 //! RabbitMQ blocks connections that publish while it is short of memory or disk, and lapin then writes nothing on such a
 //! connection, acknowledgements and `channel.close` included; operations run into their deadline. Who must be able to

@@ -17,6 +17,9 @@ const OFFSET_HEADER: &str = "x-stream-offset";
 /// Survives a restart of the broker, in a durable queue.
 const PERSISTENT: u8 = 2;
 
+/// One of the setters of lapin's properties.
+type WithText = fn(BasicProperties, ShortString) -> BasicProperties;
+
 /// A short string, which lapin's own conversion would panic on when it is longer than 255 bytes.
 pub(super) fn short(text: &str) -> LinkResult<ShortString> {
     ShortString::try_new(text).map_err(|error| LinkError::Refused(error.to_string()))
@@ -34,7 +37,7 @@ pub(super) fn received(delivery: lapin::message::Delivery) -> Delivery {
 pub(super) fn to_amqp(properties: &Properties) -> LinkResult<BasicProperties> {
     // Whatever the message said: a journal must survive the broker's restart.
     let mut amqp = BasicProperties::default().with_delivery_mode(PERSISTENT);
-    let texts: [(&Option<String>, fn(BasicProperties, ShortString) -> BasicProperties); 9] = [
+    let texts: [(&Option<String>, WithText); 9] = [
         (&properties.message_id, BasicProperties::with_message_id),
         (&properties.correlation_id, BasicProperties::with_correlation_id),
         (&properties.reply_to, BasicProperties::with_reply_to),

@@ -39,21 +39,34 @@ impl RabbitSubscription {
         };
         Err(self.ended.insert(error).clone())
     }
+
+    /// Why nothing more comes. What is buffered when the channel ends belongs to the queue again, maybe to its next consumer
+    /// by now: it is dropped.
+    fn end(&mut self) -> Option<LinkError> {
+        while self.ended.is_none() && !self.channel.status().connected() {
+            match self.consumer.next().now_or_never() {
+                Some(Some(Ok(_))) => {}
+                Some(item) => drop(self.take(item)),
+                None => drop(self.take(None)),
+            }
+        }
+        self.ended.clone()
+    }
 }
 
 #[async_trait]
 impl Subscription for RabbitSubscription {
     async fn next(&mut self) -> LinkResult<Delivery> {
-        if let Some(error) = &self.ended {
-            return Err(error.clone());
+        if let Some(error) = self.end() {
+            return Err(error);
         }
         let item = self.consumer.next().await;
         self.take(item)
     }
 
     fn try_next(&mut self) -> Option<LinkResult<Delivery>> {
-        if let Some(error) = &self.ended {
-            return Some(Err(error.clone()));
+        if let Some(error) = self.end() {
+            return Some(Err(error));
         }
         let item = self.consumer.next().now_or_never()?;
         Some(self.take(item))

@@ -29,7 +29,25 @@ async fn passive_declare_counts_ready_messages_and_consumers() {
     let mut reader = consume_from(&*link, queue, 4, Some(0)).await;
     take(&mut *reader, 4).await;
     let status = ok("status", link.queue_status(queue)).await.expect("the stream");
+    // 3.10 tells nothing about a stream: its position is the offset of what is read, never a count.
     println!("passive declare of a stream with 10 messages and 1 reader: {status:?}");
+}
+
+/// Of a quorum queue's consumers a passive declare counts the active one only (seen on 3.10): never wait for a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_consumers_may_not_be_counted() {
+    let link = connect("counts.waiting").await;
+    for kind in QUEUES {
+        let queue = format!("counts.waiting.{kind:?}");
+        declare(&*link, &queue, &queue_of(kind, true)).await;
+        let active = consume(&*link, &queue, 1).await;
+        let waiting = consume(&*link, &queue, 1).await;
+        await_consumers(&*link, &queue, if kind == QueueKind::Classic { 2 } else { 1 }).await;
+        ok("close", active.close()).await;
+        await_consumers(&*link, &queue, 1).await;
+        ok("close", waiting.close()).await;
+        await_consumers(&*link, &queue, 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
