@@ -67,6 +67,8 @@ impl<H: Handler> Host<H> {
         match within(link.connection.consume(queue, &options)).await {
             Ok(subscription) => {
                 link.queue = Some(subscription);
+                // Tags count anew on every channel. One that fell due while the last one was being lost means other messages here.
+                self.acks.take();
                 self.recovered();
                 self.events.push_back(Event::Subscribed);
             }

@@ -53,7 +53,6 @@ impl<H: Handler> Host<H> {
     pub(super) async fn lose(&mut self, error: LinkError) {
         let Some(link) = self.link.take() else { return };
         tracing::warn!(%error, queue = self.setup.queue.name, "the connection to the broker is given up");
-        self.acks.take();
         self.events.push_back(Event::Disconnected);
         match &mut self.outage {
             Some(outage) => outage.last = error,

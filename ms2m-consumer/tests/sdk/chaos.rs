@@ -13,7 +13,10 @@ use tokio::time::{sleep, timeout};
 use crate::support::{LONG, Running, World, migration};
 
 const COUNT: u64 = 800;
-const SEEDS: std::ops::Range<u64> = 0..40;
+/// How many seeds are tried; `MS2M_CHAOS_SEEDS` asks for more.
+const SEEDS: u64 = 30;
+/// Those that have found something: an acknowledgement that fell due on one channel and was sent on the next.
+const SEEDS_OF_INTEREST: [u64; 1] = [805];
 
 async fn breaks(broker: MemoryBroker, seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -109,7 +112,8 @@ async fn round(seed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_owns_the_queue_in_the_end_has_the_exact_state() {
-    let seeds = std::env::var("MS2M_CHAOS_SEEDS").ok().and_then(|last| last.parse().ok()).map_or(SEEDS, |last| 0..last);
+    let all: Option<u64> = std::env::var("MS2M_CHAOS_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = all.map_or_else(|| (0..SEEDS).chain(SEEDS_OF_INTEREST).collect(), |all| (0..all).collect::<Vec<_>>());
     for seed in seeds {
         let done = timeout(LONG * 10, tokio::spawn(round(seed))).await;
         let done = done.unwrap_or_else(|_| panic!("seed {seed} hangs"));

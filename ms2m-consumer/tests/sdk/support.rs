@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
-use ms2m_broker::link::{Broker, Connection, ConsumeOptions, QueueKind, QueueOptions, body_only};
+use ms2m_broker::link::{Broker, Connection, ConsumeOptions, LinkResult, QueueKind, QueueOptions, body_only};
 use ms2m_broker::protocol::{Begin, JournalView, MigrationTag, Record, control_name, journal_name};
 use ms2m_broker::{LinkError, Message, Properties};
 use ms2m_consumer::{
@@ -212,17 +212,14 @@ impl World {
     pub(crate) fn publish_slowly(&self, numbers: std::ops::RangeInclusive<u64>, pause: Duration) -> JoinHandle<()> {
         let broker = self.broker.clone();
         tokio::spawn(async move {
-            let connection = broker.connect("publisher").await.unwrap();
-            let (mut connection, mut publisher) = (connection.clone(), connection.publisher().await.unwrap());
+            let mut open = None;
             for number in numbers {
-                while let Err(error) = publisher.publish(QUEUE, numbered(number)).await.map(drop) {
+                while let Err(error) = publish_one(&broker, &mut open, number).await {
                     assert!(matches!(error, LinkError::Lost(_)), "{error}");
-                    connection = broker.connect("publisher").await.unwrap();
-                    publisher = connection.publisher().await.unwrap();
+                    open = None;
                 }
                 sleep(pause).await;
             }
-            connection.close().await;
         })
     }
 
@@ -303,6 +300,20 @@ pub(crate) fn text(payload: &Bytes) -> String {
 pub(crate) fn numbered(number: u64) -> Message {
     let properties = Properties { message_id: Some(format!("id-{number}")), ..Properties::default() };
     Message { properties, body: number.to_string().into() }
+}
+
+type Open = (Arc<dyn Connection>, Box<dyn ms2m_broker::link::Publisher>);
+
+async fn publish_one(broker: &MemoryBroker, open: &mut Option<Open>, number: u64) -> LinkResult<()> {
+    let (_, publisher) = match open {
+        Some(open) => open,
+        None => {
+            let connection = broker.connect("publisher").await?;
+            let publisher = connection.publisher().await?;
+            open.insert((connection, publisher))
+        }
+    };
+    publisher.publish(QUEUE, numbered(number)).await.map(drop)
 }
 
 /// The test as the controller: writes records itself.
