@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Host;
 use super::journal::{Journal, JournalLink, Unconfirmed};
-use super::link::next_of;
+use super::link::{next_of, within};
 use super::machine::Machine;
 use crate::handler::Handler;
 
@@ -104,7 +104,14 @@ impl<H: Handler> Host<H> {
                 self.delivered(delivery, at_us);
             }
             Wake::Record(Ok(delivery)) => self.read(delivery).await,
-            Wake::Invitation(Ok(delivery)) => self.invited(&delivery).await,
+            Wake::Invitation(Ok(delivery)) => {
+                self.invited(&delivery).await;
+                if let Some(link) = &mut self.link
+                    && let Err(error) = within(link.inbox.ack_up_to(delivery.tag)).await
+                {
+                    self.lose(error).await;
+                }
+            }
             Wake::Record(Err(LinkError::NotFound(_))) | Wake::Unconfirmed(LinkError::NotFound(_)) => self.journal_is_gone(),
             Wake::Delivery(Err(error)) | Wake::Record(Err(error)) | Wake::Invitation(Err(error)) => self.lose(error).await,
             Wake::Unconfirmed(error) | Wake::Lost(error) => self.lose(error).await,
