@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ms2m_broker::Broker;
 use ms2m_broker::link::QueueKind;
-use ms2m_broker::protocol::{ConsumerConfig, Determinism};
+use ms2m_broker::protocol::ConsumerConfig;
 use ms2m_core::{Clock, Error, ErrorKind, Result, SystemClock};
 
 use crate::consumer::Consumer;
@@ -130,10 +130,6 @@ impl<H: Handler> ConsumerBuilder<H> {
         config.window = self.prefetch;
         config.determinism = self.handler.determinism();
         config.ready_lag = self.ready_lag.unwrap_or(config.ready_lag);
-        if config.determinism != Determinism::Pure {
-            // Nothing on a stream records values from outside, so what the source has not applied must not be applied ahead of it.
-            config.run_ahead = 0;
-        }
         let Self { broker, queue, handler, identity, sink, snapshots, restored, clock, limits, .. } = self;
         let setup = Setup { broker, queue, config, identity, clock, limits };
         Ok(Consumer::new(setup, handler, restored, sink, snapshots))

@@ -10,8 +10,8 @@ use super::queue::{Queue, Side};
 use crate::link::QueueKind;
 use crate::message::{Message, Properties};
 use crate::protocol::{
-    Action, Answer, Begin, Call, ConsumerConfig, Controller, ControllerAction, ControllerEvent, Copy, Delivered, Determinants, Event, Exit,
-    Image, MigrationTag, Owner, Record, Rules, Source,
+    Action, Answer, Begin, Call, ConsumerConfig, Controller, ControllerAction, ControllerEvent, Copy, Delivered, Determinants, Determinism,
+    Event, Exit, Image, MigrationTag, Owner, Record, Rules, Source,
 };
 
 /// What is explored.
@@ -317,7 +317,7 @@ impl World {
                     return;
                 };
                 let offset = (setup.kind == QueueKind::Stream).then_some(u64::from(index));
-                self.feed(side, Event::Delivered(Delivered { tag, offset, redelivered, at_us: 0, message: message(index) }));
+                self.feed(side, Event::Delivered(Delivered { tag, offset, redelivered, message: message(index) }));
             }
             Step::Read(side) => {
                 let journal = Rc::clone(&self.journal);
@@ -619,6 +619,7 @@ impl Setup {
     fn config(&self) -> ConsumerConfig {
         let mut config = ConsumerConfig::new(self.kind, self.single_active);
         config.run_ahead = 1;
+        config.determinism = Determinism::Pure;
         config.window = self.window;
         config.ready_lag = 0;
         config.rules = self.rules;

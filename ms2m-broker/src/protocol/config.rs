@@ -40,6 +40,11 @@ impl ConsumerConfig {
         }
     }
 
+    /// How far a copy on a stream may run ahead: nothing there records what the source's handler took from outside.
+    pub(crate) fn allowed_run_ahead(&self) -> u64 {
+        if self.determinism == Determinism::Pure { self.run_ahead } else { 0 }
+    }
+
     /// Streams are their own journal.
     #[must_use]
     pub fn protocol(&self) -> Protocol {

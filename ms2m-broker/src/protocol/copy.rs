@@ -63,6 +63,7 @@ pub struct Copy {
     first_applied: Option<(u64, u64)>,
     /// When the verdict was read; 0 before.
     owned_at_us: u64,
+    ran_ahead: bool,
     progress_sent: (u64, bool),
     exited: bool,
 }
@@ -103,6 +104,7 @@ impl Copy {
             left_sent: false,
             first_applied: None,
             owned_at_us: 0,
+            ran_ahead: false,
             progress_sent: (0, false),
             exited: false,
         }
@@ -303,14 +305,14 @@ impl Copy {
     }
 
     fn tell_progress(&mut self, out: &mut Vec<Action>) {
-        // Served means applied and owned: before the verdict is read, effects stay in.
+        // Told once the queue is certainly this copy's.
         let first_applied = self.first_applied.filter(|_| self.owns_queue());
         let now = (self.chain.n(), first_applied.is_some());
         let news = self.progress_sent != now && !self.left_sent;
         if news && self.joined_sent && self.connected && !self.journal.awaits(|record| matches!(record, Record::CopyProgress { .. })) {
             self.progress_sent = now;
             let (began_at_us, available_at_us) = first_applied.unwrap_or_default();
-            let first_applied_at_us = if first_applied.is_some() { began_at_us.max(self.owned_at_us) } else { 0 };
+            let first_applied_at_us = if self.ran_ahead { self.owned_at_us } else { began_at_us };
             self.journal.append(Record::CopyProgress { n: now.0, first_applied_at_us, available_at_us }, out);
         }
     }
@@ -403,7 +405,8 @@ impl Copy {
             }
             self.forget(end.n, out);
             if self.chain.n() > end.n {
-                // A stream's copy has run ahead: its first own message is applied already.
+                // A stream's copy has run ahead: its first own message is applied already, and served when its effects leave.
+                self.ran_ahead = true;
                 self.first_applied = Some((0, 0));
             }
             self.intake.inherit(&end.next);
@@ -488,7 +491,7 @@ impl Copy {
             return;
         }
         let live = self.live_from.is_some();
-        let within = stream && self.has_joined() && self.chain.n() < self.journal.view.source_n + self.config.run_ahead;
+        let within = stream && self.has_joined() && self.chain.n() < self.journal.view.source_n + self.config.allowed_run_ahead();
         if (live || within)
             && let Some((n, pending)) = self.intake.take(self.chain.n() + 1)
         {

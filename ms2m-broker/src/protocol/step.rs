@@ -59,8 +59,6 @@ pub struct Delivered {
     pub offset: Option<u64>,
     /// The broker's flag.
     pub redelivered: bool,
-    /// When it arrived, in microseconds since the Unix epoch.
-    pub at_us: u64,
     /// The message.
     pub message: Message,
 }

@@ -43,14 +43,21 @@ impl Link {
         Self { connection, lost: Box::pin(async move { watched.lost().await }), inbox, queue: None, journal, free: None }
     }
 
-    /// Begins to wait until nobody consumes from `queue`, and cuts `fence` off first.
-    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>) {
+    /// Begins to wait until nobody consumes from `queue`, and cuts `fence` off first. With a `limit` it is taken as free after
+    /// that: outside a migration other consumers may have a right to be there.
+    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>, limit: Option<Duration>) {
         let (connection, broker, queue) = (Arc::clone(&self.connection), Arc::clone(broker), queue.to_owned());
         self.free = Some(Box::pin(async move {
             if let Some(fence) = fence {
                 cut_off(&*broker, &fence).await;
             }
-            until_free(&*connection, &queue).await;
+            match limit {
+                Some(limit) if timeout(limit, until_free(&*connection, &queue)).await.is_err() => {
+                    tracing::warn!(queue, "others consume from this queue: the order of what they still hold is not kept");
+                }
+                Some(_) => {}
+                None => until_free(&*connection, &queue).await,
+            }
         }));
     }
 

@@ -27,6 +27,14 @@ impl Machine {
         }
     }
 
+    /// Whether a journal decides about the queue.
+    pub(super) fn is_migrating(&self) -> bool {
+        match self {
+            Self::Source(source) => source.is_migrating(),
+            Self::Copy(_) => true,
+        }
+    }
+
     pub(super) fn standing(&self) -> Standing {
         match self {
             Self::Source(source) if source.is_parked() => Standing::Parked,

@@ -1,5 +1,7 @@
 //! Performing the machine's actions.
 
+use std::time::Duration;
+
 use ms2m_broker::LinkError;
 use ms2m_broker::link::{ConsumeOptions, OPERATION_DEADLINE};
 use ms2m_broker::protocol::{Action, Event, Record};
@@ -13,6 +15,10 @@ use super::machine::Machine;
 use crate::handler::Handler;
 use crate::snapshot::Snapshot;
 use crate::snapshot_sink::Snapshotted;
+
+/// Outside a migration: how long a consumer that was cut off waits for the broker to drop its old channel. Longer than two
+/// heartbeats, after which the broker has noticed.
+const ALONE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl<H: Handler> Host<H> {
     /// What needs no waiting: all that happens to a message outside a migration. Gives everything else back.
@@ -46,8 +52,9 @@ impl<H: Handler> Host<H> {
                 }
             }
             Action::AwaitNoConsumers { fence } => {
+                let limit = (!self.machine.is_migrating()).then_some(ALONE_WAIT_MAX);
                 if let Some(link) = &mut self.link {
-                    link.await_free(&self.setup.broker, &self.setup.queue.name, fence);
+                    link.await_free(&self.setup.broker, &self.setup.queue.name, fence, limit);
                 }
             }
             Action::Append(record) => self.append(record).await,

@@ -67,10 +67,9 @@ impl<H: Handler> Host<H> {
     /// Takes everything that is here already, without waiting.
     pub(super) async fn pull(&mut self) {
         self.burst = 0;
-        let at_us = self.setup.clock.now().as_micros();
         while let Some(delivery) = self.link.as_mut().and_then(|link| link.queue.as_mut()).and_then(|queue| queue.try_next()) {
             match delivery {
-                Ok(delivery) => self.delivered(delivery, at_us),
+                Ok(delivery) => self.delivered(delivery),
                 Err(error) => return self.lose(error).await,
             }
         }
@@ -99,10 +98,7 @@ impl<H: Handler> Host<H> {
 
     pub(super) async fn take(&mut self, wake: Wake) {
         match wake {
-            Wake::Delivery(Ok(delivery)) => {
-                let at_us = self.setup.clock.now().as_micros();
-                self.delivered(delivery, at_us);
-            }
+            Wake::Delivery(Ok(delivery)) => self.delivered(delivery),
             Wake::Record(Ok(delivery)) => self.read(delivery).await,
             Wake::Invitation(Ok(delivery)) => {
                 self.invited(&delivery).await;
@@ -135,9 +131,9 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    fn delivered(&mut self, delivery: Delivery, at_us: u64) {
+    fn delivered(&mut self, delivery: Delivery) {
         let Delivery { tag, offset, redelivered, message } = delivery;
-        self.events.push_back(Event::Delivered(Delivered { tag, offset, redelivered, at_us, message }));
+        self.events.push_back(Event::Delivered(Delivered { tag, offset, redelivered, message }));
     }
 
     async fn tick(&mut self) {
