@@ -151,8 +151,8 @@ pub trait Connection: fmt::Debug + Send + Sync {
 /// Publishes in order, with confirms.
 #[async_trait]
 pub trait Publisher: fmt::Debug + Send {
-    /// Publishes to a queue by its name (default exchange), persistent and mandatory. The returned future resolves to
-    /// [`LinkError::NotFound`] when no such queue exists. Does not wait for the confirm.
+    /// Publishes to a queue by its name, persistent and mandatory; to an exchange if the message names one in its
+    /// properties. The returned future resolves to [`LinkError::NotFound`] when no queue takes it. Does not wait for the confirm.
     ///
     /// # Errors
     /// [`LinkError::Lost`].

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use futures_util::future::ready;
 use lapin::Channel;
 use lapin::options::BasicPublishOptions;
 
@@ -29,17 +30,19 @@ impl Publisher for RabbitPublisher {
         if !self.channel.status().connected() {
             return Err(LinkError::Lost("the publisher's channel is closed".into()));
         }
-        let routing_key = short(queue)?;
+        let (exchange, routing_key) = (short(&message.properties.exchange)?, short(queue)?);
         let properties = to_amqp(&message.properties)?;
         let (channel, body) = (self.channel.clone(), message.body.clone());
         let mut publishing = async move {
             let mandatory = BasicPublishOptions { mandatory: true, ..Default::default() };
-            channel.basic_publish("".into(), routing_key, mandatory, &body, properties).await?.await
+            channel.basic_publish(exchange, routing_key, mandatory, &body, properties).await?.await
         }
         .boxed();
-        // lapin hands the frames over in the first poll, so this alone keeps the order; waiting here until they are written
-        // would cost a thread switch per message.
-        let early = (&mut publishing).now_or_never();
-        Ok(self.confirms.expect(queue, message.body, publishing, early))
+        // lapin takes the frames in the first poll, so this alone keeps the order; waiting here until they are written would cost
+        // a thread switch per message. Even if all of it is done by then, the confirm is told only with its neighbours.
+        if let Some(result) = (&mut publishing).now_or_never() {
+            publishing = ready(result).boxed();
+        }
+        Ok(self.confirms.expect(queue, message.body, publishing))
     }
 }
