@@ -6,6 +6,7 @@
 //! message is matched by its queue and body to the one it is, and no confirm is told before all of its ack frame are in.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -55,7 +56,11 @@ struct Sent {
 
 /// Of all who wait one is woken, so that many waiting costs no more than few. It tells the others.
 #[derive(Debug, Default)]
-struct Lead(Mutex<Option<(u64, Waker)>>);
+struct Lead {
+    waiter: Mutex<Option<(u64, Waker)>>,
+    /// Set by every wake, so that a look knows whether there is more to see.
+    woken: AtomicBool,
+}
 
 impl Wake for Lead {
     fn wake(self: Arc<Self>) {
@@ -63,7 +68,8 @@ impl Wake for Lead {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if let Some((_, waker)) = &*locked(&self.0) {
+        self.woken.store(true, Ordering::SeqCst);
+        if let Some((_, waker)) = &*locked(&self.waiter) {
             waker.wake_by_ref();
         }
     }
@@ -74,22 +80,13 @@ impl Confirms {
         Self { next: 0, shared: Arc::new(Shared { channel, state: Mutex::default(), lead: Arc::default() }) }
     }
 
-    /// Takes a publish that has been polled once, with its result if that was all.
-    pub(super) fn expect(
-        &mut self,
-        queue: &str,
-        body: Bytes,
-        publishing: Publishing,
-        early: Option<lapin::Result<Confirmation>>,
-    ) -> Confirm {
+    /// Takes a publish that lapin has been handed already.
+    pub(super) fn expect(&mut self, queue: &str, body: Bytes, publishing: Publishing) -> Confirm {
         let number = self.next;
         self.next += 1;
         let mut state = locked(&self.shared.state);
         state.sent.insert(number, Sent { queue: queue.into(), body, returned: false, outcome: None, waker: None });
-        match early {
-            Some(result) => state.settle(vec![(number, result)]),
-            None => state.publishing.push(publishing.map(move |result| (number, result)).boxed()),
-        }
+        state.publishing.push(publishing.map(move |result| (number, result)).boxed());
         drop(state);
         let waiter = Waiter { number, shared: Arc::clone(&self.shared) };
         Box::pin(async move { within(OPERATION_DEADLINE, "basic.publish", poll_fn(|cx| waiter.poll(cx))).await? })
@@ -107,7 +104,7 @@ impl Waiter {
         let mut state = locked(&self.shared.state);
         if let Some(sent) = state.sent.get_mut(&self.number).filter(|sent| sent.outcome.is_none()) {
             sent.waker = Some(cx.waker().clone());
-            *locked(&self.shared.lead.0) = Some((self.number, cx.waker().clone()));
+            *locked(&self.shared.lead.waiter) = Some((self.number, cx.waker().clone()));
             state.advance(&self.shared);
         }
         match state.sent.get(&self.number) {
@@ -122,7 +119,7 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         let mut state = locked(&self.shared.state);
         state.sent.remove(&self.number);
-        let mut lead = locked(&self.shared.lead.0);
+        let mut lead = locked(&self.shared.lead.waiter);
         if lead.as_ref().is_some_and(|(number, _)| *number == self.number) {
             // Woken, the next one looks for itself, in case lapin woke this one in between.
             *lead = state.sent.iter().find_map(|(number, sent)| Some((*number, sent.waker.clone()?)));
@@ -139,18 +136,24 @@ impl State {
         let waker = Waker::from(Arc::clone(&shared.lead));
         let mut cx = Context::from_waker(&waker);
         let mut done = Vec::new();
-        self.drain(&mut cx, &mut done);
+        self.drain(&shared.lead, &mut cx, &mut done);
         if !done.is_empty() {
             // Takes the lock that lapin holds while it completes all confirms of an ack frame, hence returns when it is through.
             drop(shared.channel.wait_for_confirms().now_or_never());
-            self.drain(&mut cx, &mut done);
+            self.drain(&shared.lead, &mut cx, &mut done);
             self.settle(done);
         }
     }
 
-    fn drain(&mut self, cx: &mut Context<'_>, done: &mut Vec<(u64, lapin::Result<Confirmation>)>) {
-        while let Poll::Ready(Some(one)) = self.publishing.poll_next_unpin(cx) {
-            done.push(one);
+    /// Pending alone does not mean that there is no more: with its budget used up, `FuturesUnordered` says so as well, and wakes.
+    fn drain(&mut self, lead: &Lead, cx: &mut Context<'_>, done: &mut Vec<(u64, lapin::Result<Confirmation>)>) {
+        loop {
+            lead.woken.store(false, Ordering::SeqCst);
+            match self.publishing.poll_next_unpin(cx) {
+                Poll::Ready(Some(one)) => done.push(one),
+                Poll::Pending if lead.woken.load(Ordering::SeqCst) => {}
+                Poll::Ready(None) | Poll::Pending => break,
+            }
         }
     }
 

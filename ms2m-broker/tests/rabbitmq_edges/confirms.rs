@@ -1,5 +1,7 @@
 //! Publishing: a confirm says yes only to what a queue has.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use ms2m_broker::link::{Confirm, LinkError, body_only};
 
@@ -42,6 +44,27 @@ async fn returned_messages_are_matched_to_their_confirms() {
                 let expected = if number % 3 == 0 { Err(LinkError::NotFound("confirms.nowhere".into())) } else { Ok(()) };
                 assert_eq!(outcome, expected, "{kind:?}: message {number}");
             }
+        }
+    }
+}
+
+/// A queue's confirm and a message that comes back, at the same time: the broker then acknowledges both in one frame.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_ack_for_both_tells_them_apart() {
+    let link = connect("confirms.both").await;
+    for kind in KINDS {
+        let queue = format!("confirms.both.{kind:?}");
+        declare(&*link, &queue, &queue_of(kind, false)).await;
+        let mut publisher = ok("publisher", link.publisher()).await;
+        for round in 0..1500_u64 {
+            let taken = ok("publish", publisher.publish(&queue, numbered(round))).await;
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(round % 1500) {
+                std::hint::spin_loop();
+            }
+            let returned = ok("publish", publisher.publish("confirms.nowhere", numbered(round))).await;
+            let (taken, returned) = soon("confirms", futures_util::future::join(taken, returned)).await;
+            assert_eq!((taken, returned), (Ok(()), Err(LinkError::NotFound("confirms.nowhere".into()))), "{kind:?}, round {round}");
         }
     }
 }
