@@ -54,6 +54,11 @@ impl Bookkeeper {
         EffectRecord { consumer_n: books.n, index: 0, publisher, seq, body_digest, state_digest: books.chain }
     }
 
+    /// How many messages it has taken in.
+    pub(crate) fn applied(&self) -> u64 {
+        self.books.n
+    }
+
     /// As bytes.
     pub(crate) fn save(&self) -> Result<Bytes> {
         let encoded = serde_json::to_vec(&self.books);

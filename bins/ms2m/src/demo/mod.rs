@@ -10,6 +10,7 @@ mod interrupt;
 mod judge;
 mod leg;
 mod limits;
+mod mirror;
 mod output;
 pub(crate) mod processes;
 mod run;

@@ -3,18 +3,28 @@
 use std::io;
 use std::sync::Arc;
 
+use ms2m_broker::Broker;
+use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_core::{Cancel, Error, Outcome, Result};
+use ms2m_testkit::{MemoryBroker, Profile};
 use tokio::runtime::Builder;
+use tokio::sync::watch;
 
 use super::args::{DemoArgs, Output};
 use super::diary::Diary;
 use super::embedded::{Embedded, clocks};
 use super::interrupt;
 use super::judge::Judge;
+use super::mirror::{Fabric, MirrorStage, RabbitFabric};
 use super::output::{Ending, Json, Live, Teller, Text};
 use super::processes;
 use super::story::Story;
 use crate::exit::Exit;
+
+/// The in-memory broker belongs to one demo.
+const EMBEDDED_ID: &str = "1";
+/// How often a queue bound later gets two publishers' messages in another order (RabbitMQ: 0.003).
+const FANOUT_INVERSION: f64 = 0.003;
 
 /// Runs a demo.
 pub(crate) fn run(args: DemoArgs) -> Exit {
@@ -54,10 +64,13 @@ pub(crate) fn run(args: DemoArgs) -> Exit {
 async fn play(args: DemoArgs, teller: &mut dyn Teller) -> Result<Ending> {
     let cancel = Cancel::new();
     let told = interrupt::listen(cancel.clone());
+    if args.is_mirror() {
+        return mirror(args, teller, cancel, told).await;
+    }
     if args.broker.is_some() {
         return processes::play(args, teller, cancel, told).await;
     }
-    let id = "1".to_owned();
+    let id = EMBEDDED_ID.to_owned();
     let clocks = clocks(args.is_simulated());
     let judge = Arc::new(Judge::new(Arc::clone(&clocks.0)));
     let stage = Arc::new(Embedded::open(args.clone(), &id, Arc::clone(&judge), clocks).await?);
@@ -71,6 +84,36 @@ async fn play(args: DemoArgs, teller: &mut dyn Teller) -> Result<Ending> {
         }
         () = interrupt::at_once(told) => Err(interrupted()),
     }
+}
+
+/// The negative control, on the in-memory broker or a real one; consumers and publishers are tasks of this process.
+async fn mirror(args: DemoArgs, teller: &mut dyn Teller, cancel: Cancel, told: watch::Receiver<bool>) -> Result<Ending> {
+    let (clock, _) = clocks(args.is_simulated());
+    let (id, broker, fabric): (String, Arc<dyn Broker>, Arc<dyn Fabric>) = match &args.broker {
+        Some(url) => {
+            let broker = RabbitMq::new(RabbitMqConfig::new(url)?)?;
+            // Before anything else, for its error texts.
+            broker.connect("ms2m-demo-preflight").await?.close().await;
+            (processes::fresh_id(), Arc::new(broker), Arc::new(RabbitFabric::connect(url).await?))
+        }
+        None => {
+            let broker = MemoryBroker::new(Profile::rabbitmq());
+            broker.set_faults(|faults| faults.fanout_inversion = FANOUT_INVERSION);
+            (EMBEDDED_ID.to_owned(), Arc::new(broker.clone()), Arc::new(broker))
+        }
+    };
+    let judge = Arc::new(Judge::new(Arc::clone(&clock)));
+    let stage = Arc::new(MirrorStage::open(args.clone(), &id, broker, fabric, clock, Arc::clone(&judge)).await?);
+    let live = Live::new(&args);
+    let _drawing = live.draw(Arc::clone(&judge));
+    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live };
+    let ending = tokio::select! {
+        ending = story.tell(teller) => ending,
+        () = interrupt::at_once(told) => Err(interrupted()),
+    };
+    let shut = stage.shut().await;
+    let ending = ending?;
+    shut.map(|()| ending)
 }
 
 /// Of a second signal.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ms2m_core::{Clock, Deadlines, Drivers, InstanceId, Result, RetryPolicy, StateStore};
+use ms2m_core::{Clock, Deadlines, Drivers, InstanceId, MigrationReport, Result, RetryPolicy, StateStore};
 
 use super::faults::{Fault, Menu};
 use super::leg::Leg;
@@ -29,6 +29,12 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync + 'static {
 
     /// The drivers of a migration; made anew when it goes on after a crash.
     fn drivers(&self, leg: &Leg) -> Result<Drivers>;
+
+    /// Moves the consumer in a way of its own, without drivers: the negative control. `None`: there is none here.
+    async fn baseline(&self, leg: &Leg) -> Option<Result<MigrationReport>> {
+        let _ = leg;
+        None
+    }
 
     /// Lets a fault happen, and ends it again where it is one that ends.
     async fn strike(&self, leg: &Leg, fault: Fault) -> Result<()>;

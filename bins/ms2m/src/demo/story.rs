@@ -124,6 +124,9 @@ impl Story {
 
     /// One migration, over all crashes of its driver.
     async fn migrate(&self, leg: &Leg) -> Result<MigrationReport> {
+        if let Some(report) = self.stage.baseline(leg).await {
+            return report;
+        }
         let watch = Arc::new(Watch::new(Arc::clone(&self.live)));
         let crash = Arc::new(Notify::new());
         let mut faults = JoinSet::new();

@@ -6,4 +6,5 @@ mod node;
 mod publishers;
 mod stage;
 
+pub(crate) use publishers::Publishers;
 pub(crate) use stage::{Embedded, clocks};

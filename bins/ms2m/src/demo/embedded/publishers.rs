@@ -12,14 +12,14 @@ use tokio::time::sleep;
 
 /// All of them.
 #[derive(Debug)]
-pub(super) struct Publishers {
+pub(crate) struct Publishers {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<LinkResult<Published>>>>,
 }
 
 impl Publishers {
     /// Starts them, one after another within the time that one leaves between two messages.
-    pub(super) fn start(broker: &Arc<dyn Broker>, clock: &Arc<dyn Clock>, log: &Arc<dyn SendLog>, publishers: Vec<Publisher>) -> Self {
+    pub(crate) fn start(broker: &Arc<dyn Broker>, clock: &Arc<dyn Clock>, log: &Arc<dyn SendLog>, publishers: Vec<Publisher>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let count = publishers.len() as f64;
         let tasks = publishers.into_iter().enumerate().map(|(index, publisher)| {
@@ -33,12 +33,12 @@ impl Publishers {
         Self { stop, tasks }
     }
 
-    pub(super) async fn are_done(&self) -> bool {
+    pub(crate) async fn are_done(&self) -> bool {
         self.tasks.lock().await.iter().all(JoinHandle::is_finished)
     }
 
     /// Waits for those with an end, stops the others.
-    pub(super) async fn stop(&self, now: bool) -> Result<()> {
+    pub(crate) async fn stop(&self, now: bool) -> Result<()> {
         if now {
             self.stop.send_replace(true);
         }

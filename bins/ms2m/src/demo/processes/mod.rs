@@ -12,4 +12,4 @@ mod send_file;
 mod spawn;
 mod stage;
 
-pub(crate) use run::play;
+pub(crate) use run::{fresh_id, play};

@@ -141,7 +141,8 @@ fn without_secrets(args: &DemoArgs) -> DemoArgs {
     DemoArgs { broker: None, management: None, state_dir: None, ..args.clone() }
 }
 
-fn fresh_id() -> String {
+/// A name that no other demo on the broker has.
+pub(crate) fn fresh_id() -> String {
     format!("{:08x}", rand::random::<u32>())
 }
 
