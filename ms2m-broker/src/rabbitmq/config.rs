@@ -3,7 +3,7 @@
 use std::fmt;
 
 use lapin::uri::{AMQPScheme, AMQPUri};
-use url::Url;
+use url::{Host, Url};
 
 use crate::link::{LinkError, LinkResult};
 
@@ -26,9 +26,13 @@ impl RabbitMqConfig {
     /// # Errors
     /// [`LinkError::Refused`] when it is no such URL. The text never repeats the URL: it may hold a password.
     pub fn new(amqp_url: &str) -> LinkResult<Self> {
-        let mut uri: AMQPUri = amqp_url.parse().map_err(|_| {
-            LinkError::Refused("this is not an AMQP URL; write amqp://user:password@host:5672/vhost, special characters as %xx".into())
-        })?;
+        let refused =
+            || LinkError::Refused("this is not an AMQP URL; write amqp://user:password@host:5672/vhost, special characters as %xx".into());
+        let mut uri: AMQPUri = amqp_url.parse().map_err(|_| refused())?;
+        // lapin takes an IPv6 address for no host at all, and no host for localhost.
+        if let Some(Host::Ipv6(address)) = Url::parse(amqp_url).map_err(|_| refused())?.host() {
+            uri.authority.host = address.to_string();
+        }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
         uri.query.frame_max.get_or_insert(FRAME_BYTES);
         Ok(Self { uri, management: None })
