@@ -79,6 +79,7 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
             begun.elapsed()
         }));
+        tokio::task::yield_now().await;
         gate.close();
         sleep(Duration::from_secs(5)).await;
         assert!(!task.is_finished());

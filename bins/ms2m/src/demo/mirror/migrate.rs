@@ -16,6 +16,9 @@ const LOOK: Duration = Duration::from_millis(5);
 /// When it is not empty by then the source is ended all the same, as the published implementation does (after 120 s).
 const CUTOFF: Duration = Duration::from_secs(3);
 
+/// From the checkpoint to the running copy. Generous: by a registry it takes seconds.
+const TRAVEL: Duration = Duration::from_millis(250);
+
 /// The moments of a migration.
 struct Moments(Vec<(Milestone, Timestamp)>);
 
@@ -48,9 +51,11 @@ impl MirrorStage {
         // The state now, whatever was routed to which queue by now.
         let image = source.plain.image()?;
         let at_image = source.plain.applied();
-        for milestone in [Milestone::Frozen, Milestone::Thawed, Milestone::Transferred] {
+        for milestone in [Milestone::Frozen, Milestone::Thawed] {
             moments.0.push((milestone, clock.now()));
         }
+        sleep(TRAVEL).await;
+        moments.0.push((Milestone::Transferred, clock.now()));
         let copy = source.plain.restored(&image)?;
         moments.0.push((Milestone::Restored, clock.now()));
         let replay = self.spawn(copy.clone(), format!("{}-replay", leg.copy), second.clone());
@@ -87,6 +92,7 @@ fn report(leg: &Leg, moments: &Moments, bytes: u64, source: &Plain, replayed: u6
         bytes: Bytes { archive: bytes, transferred: bytes },
         durations_ms: DurationsMs {
             freeze: Some(0.0),
+            transfer: moments.between(Milestone::Thawed, Milestone::Transferred),
             replay: moments.between(Milestone::Restored, Milestone::CaughtUp),
             total: moments.between(Milestone::Begun, Milestone::Finished),
             ..DurationsMs::default()
