@@ -28,6 +28,6 @@ pub(crate) fn listen(cancel: Cancel) -> watch::Receiver<bool> {
 /// Waits for the second signal.
 pub(crate) async fn at_once(mut told: watch::Receiver<bool>) {
     if told.wait_for(|told| *told).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

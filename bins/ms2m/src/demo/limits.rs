@@ -39,7 +39,7 @@ pub(crate) fn through_restarts() -> (Deadlines, RetryPolicy) {
 }
 
 /// For the journals of the same.
-pub(crate) fn impatient_journal(options: JournalOptions) -> JournalOptions {
+pub(crate) fn impatient_journal(options: &JournalOptions) -> JournalOptions {
     let seconds = Duration::from_secs;
     JournalOptions {
         begin_deadline: seconds(5),
@@ -47,6 +47,6 @@ pub(crate) fn impatient_journal(options: JournalOptions) -> JournalOptions {
         park_deadline: seconds(5),
         call_deadline: seconds(4),
         retire_deadline: seconds(5),
-        ..options
+        ..options.clone()
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::args::{DemoArgs, Output};
 use super::diary::Diary;
 use super::embedded::{Embedded, clocks};
+use super::faults::Tally;
 use super::interrupt;
 use super::judge::Judge;
 use super::mirror::{Fabric, MirrorStage, RabbitFabric};
@@ -76,7 +77,7 @@ async fn play(args: DemoArgs, teller: &mut dyn Teller) -> Result<Ending> {
     let stage = Arc::new(Embedded::open(args.clone(), &id, Arc::clone(&judge), clocks).await?);
     let live = Live::new(&args);
     let _drawing = live.draw(Arc::clone(&judge));
-    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live };
+    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live, tally: Tally::default() };
     tokio::select! {
         ending = story.tell(teller) => {
             stage.shut().await;
@@ -103,10 +104,10 @@ async fn mirror(args: DemoArgs, teller: &mut dyn Teller, cancel: Cancel, told: w
         }
     };
     let judge = Arc::new(Judge::new(Arc::clone(&clock)));
-    let stage = Arc::new(MirrorStage::open(args.clone(), &id, broker, fabric, clock, Arc::clone(&judge)).await?);
+    let stage = Arc::new(MirrorStage::open(&args, &id, broker, fabric, clock, Arc::clone(&judge)).await?);
     let live = Live::new(&args);
     let _drawing = live.draw(Arc::clone(&judge));
-    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live };
+    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live, tally: Tally::default() };
     let ending = tokio::select! {
         ending = story.tell(teller) => ending,
         () = interrupt::at_once(told) => Err(interrupted()),

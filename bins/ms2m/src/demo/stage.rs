@@ -45,8 +45,8 @@ pub(crate) trait Stage: fmt::Debug + Send + Sync + 'static {
     /// Whether all publishers have sent what they were to send.
     async fn publishers_done(&self) -> Result<bool>;
 
-    /// Lets publishers without an end come to one, and waits for all.
-    async fn stop_publishers(&self) -> Result<()>;
+    /// Waits until the publishers have ended; `now`: does not let them send all they were to send.
+    async fn stop_publishers(&self, now: bool) -> Result<()>;
 
     /// Looks at whatever the auditor has not seen yet.
     async fn catch_up(&self) -> Result<()>;

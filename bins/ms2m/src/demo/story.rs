@@ -1,6 +1,6 @@
 //! A demo from its first migration to its verdict.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ms2m_core::{Cancel, Driver, Error, ErrorKind, MigrationReport, MigrationSpec, Observer, Outcome, Result, SummaryBuilder};
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::args::{DemoArgs, MESSAGES};
 use super::diary::{Diary, Pending, Progress};
-use super::faults::{Injector, Watch, draw};
+use super::faults::{Injector, Tally, Watch, draw};
 use super::judge::{Judge, audit_verdict};
 use super::leg::{Leg, consumer};
 use super::output::{Ending, Teller};
@@ -32,6 +32,7 @@ pub(crate) struct Story {
     pub(crate) diary: Diary,
     pub(crate) cancel: Cancel,
     pub(crate) live: Arc<dyn Observer>,
+    pub(crate) tally: Tally,
 }
 
 impl Story {
@@ -48,7 +49,9 @@ impl Story {
             None => Progress { owner: consumer(&self.id, 0)?, number: 1, leg: None, pending: None, shared: Verdict::default() },
         };
         let mut trouble = self.migrations(&mut progress, &mut summary, teller).await.err();
-        if let Err(error) = self.drain().await {
+        // Interrupted, or with publishers that have no end.
+        let now = progress.number <= self.args.migrations || self.args.messages().is_none();
+        if let Err(error) = self.drain(now).await {
             trouble.get_or_insert(error);
         }
         let verdict = self.judge.finish();
@@ -67,6 +70,7 @@ impl Story {
             last,
             messages: self.judge.sent(),
             simulated: self.args.is_simulated(),
+            faults: self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             trouble: trouble.map(|error| error.to_string()),
         })
     }
@@ -132,7 +136,7 @@ impl Story {
         let mut faults = JoinSet::new();
         for strike in leg.strikes.clone() {
             let (stage, watch, crash) = (Arc::clone(&self.stage), Arc::clone(&watch), Arc::clone(&crash));
-            faults.spawn(Injector { stage, watch, crash, leg: leg.clone() }.run(strike));
+            faults.spawn(Injector { stage, watch, crash, leg: leg.clone(), tally: Arc::clone(&self.tally) }.run(strike));
         }
         let report = loop {
             let drivers = self.stage.drivers(leg)?;
@@ -168,8 +172,8 @@ impl Story {
     }
 
     /// Waits until everything that was sent is applied, or nothing comes any more.
-    async fn drain(&self) -> Result<()> {
-        self.stage.stop_publishers().await?;
+    async fn drain(&self, now: bool) -> Result<()> {
+        self.stage.stop_publishers(now).await?;
         let silence = SILENCE + Duration::from_micros(self.args.service_us) * 5;
         let mut since = (Instant::now(), self.judge.applied());
         loop {

@@ -149,7 +149,7 @@ impl Stage for Embedded {
     fn drivers(&self, leg: &Leg) -> Result<Drivers> {
         let source = DurableSnapshots::new(self.node.find(&leg.source)?);
         let options = JournalOptions::new(self.args.queue_type.into(), self.args.single_active_consumer);
-        let options = if self.args.has_faults() { limits::impatient_journal(options) } else { options };
+        let options = if self.args.has_faults() { limits::impatient_journal(&options) } else { options };
         Ok(Drivers {
             source: Arc::new(source),
             transfer: self.transfer(leg),
@@ -194,8 +194,8 @@ impl Stage for Embedded {
         Ok(self.publishers.are_done().await)
     }
 
-    async fn stop_publishers(&self) -> Result<()> {
-        self.publishers.stop(self.args.messages().is_none()).await
+    async fn stop_publishers(&self, now: bool) -> Result<()> {
+        self.publishers.stop(now).await
     }
 
     async fn catch_up(&self) -> Result<()> {

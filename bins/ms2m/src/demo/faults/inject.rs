@@ -1,13 +1,13 @@
 //! Lets a migration's faults happen at their moments.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use ms2m_core::engine::{Course, MigrationState};
 use ms2m_core::{MigrationId, Observer, Phase, Progress};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::{Fault, Strike};
+use super::{Fault, Strike, Tally};
 use crate::demo::leg::Leg;
 use crate::demo::stage::Stage;
 
@@ -55,6 +55,7 @@ pub(crate) struct Injector {
     /// Told to crash the driver.
     pub(crate) crash: Arc<Notify>,
     pub(crate) leg: Leg,
+    pub(crate) tally: Tally,
 }
 
 impl Injector {
@@ -74,8 +75,9 @@ impl Injector {
         if strike.fault == Fault::CrashDriver {
             self.crash.notify_one();
         } else if let Err(error) = self.stage.strike(&self.leg, strike.fault).await {
-            tracing::warn!(%error, fault = ?strike.fault, "a fault could not be injected");
+            return tracing::warn!(%error, fault = ?strike.fault, "a fault could not be injected");
         }
+        *self.tally.lock().unwrap_or_else(PoisonError::into_inner).entry(strike.fault.kind()).or_default() += 1;
     }
 }
 

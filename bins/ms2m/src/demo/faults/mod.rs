@@ -3,6 +3,8 @@
 mod draw;
 mod inject;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ms2m_core::Phase;
@@ -37,6 +39,28 @@ pub(crate) enum Fault {
     /// Whoever drives the migration crashes, and another one goes on from what is stored.
     CrashDriver,
 }
+
+impl Fault {
+    /// Its kind, for counts.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::KillSource => "kill_source",
+            Self::KillCopy => "kill_copy",
+            Self::PauseSource(_) => "pause_source",
+            Self::PauseCopy(_) => "pause_copy",
+            Self::DropSource => "drop_source",
+            Self::DropCopy => "drop_copy",
+            Self::DropController => "drop_controller",
+            Self::RestartBroker => "restart_broker",
+            Self::TransferFails(_) => "transfer_fails",
+            Self::TransferHesitates(_) => "transfer_hesitates",
+            Self::CrashDriver => "crash_driver",
+        }
+    }
+}
+
+/// How many faults of which kind have happened.
+pub(crate) type Tally = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 
 /// A fault and when it happens.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]

@@ -24,7 +24,6 @@ use crate::demo::workload;
 /// A demo of the published scheme.
 #[derive(Debug)]
 pub(crate) struct MirrorStage {
-    args: DemoArgs,
     id: String,
     broker: Arc<dyn Broker>,
     fabric: Arc<dyn Fabric>,
@@ -58,7 +57,7 @@ impl Running {
 impl MirrorStage {
     /// Declares queue and exchange, starts the first consumer and the publishers.
     pub(crate) async fn open(
-        args: DemoArgs,
+        args: &DemoArgs,
         id: &str,
         broker: Arc<dyn Broker>,
         fabric: Arc<dyn Fabric>,
@@ -75,8 +74,8 @@ impl MirrorStage {
         let plain = Plain::new(Arc::clone(&broker), Arc::clone(&judge), Duration::from_micros(args.service_us));
         let running = start(plain, consumer(id, 0)?.to_string(), queue.clone());
         let log: Arc<dyn SendLog> = judge;
-        let publishers = Publishers::start(&broker, &clock, &log, workload::publishers(&args, id, &queue, &exchange));
-        Ok(Self { args, id: id.to_owned(), broker, fabric, clock, publishers, running: Mutex::new(Some(running)) })
+        let publishers = Publishers::start(&broker, &clock, &log, workload::publishers(args, id, &queue, &exchange));
+        Ok(Self { id: id.to_owned(), broker, fabric, clock, publishers, running: Mutex::new(Some(running)) })
     }
 
     pub(super) fn queue_name(&self) -> String {
@@ -177,8 +176,8 @@ impl Stage for MirrorStage {
         Ok(self.publishers.are_done().await)
     }
 
-    async fn stop_publishers(&self) -> Result<()> {
-        self.publishers.stop(self.args.messages().is_none()).await
+    async fn stop_publishers(&self, now: bool) -> Result<()> {
+        self.publishers.stop(now).await
     }
 
     async fn catch_up(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! One JSON object, written piece by piece so that memory does not grow with the number of migrations.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use ms2m_core::{MigrationReport, Summary};
@@ -20,6 +21,9 @@ struct DemoSummary<'a> {
     /// `real`, or `simulated`: then all durations are.
     clock: &'static str,
     messages: u64,
+    /// Faults that have happened, by kind; none without `--faults`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    faults: &'a BTreeMap<&'static str, u64>,
     /// What the auditor found first, in words.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     findings: &'a [String],
@@ -50,6 +54,7 @@ impl<W: Write + Send> Teller for Json<W> {
             summary: &ending.summary,
             clock: if ending.simulated { "simulated" } else { "real" },
             messages: ending.messages,
+            faults: &ending.faults,
             findings: &ending.verdict.first_findings,
             trouble: ending.trouble.as_deref(),
         };

@@ -5,6 +5,7 @@ mod live;
 mod picture;
 mod text;
 
+use std::collections::BTreeMap;
 use std::io;
 
 use ms2m_core::{MigrationReport, Outcome, Summary};
@@ -24,6 +25,8 @@ pub(crate) struct Ending {
     pub(crate) last: Option<Outcome>,
     pub(crate) messages: u64,
     pub(crate) simulated: bool,
+    /// Faults that have happened, by kind.
+    pub(crate) faults: BTreeMap<&'static str, u64>,
     /// Why it ended early.
     pub(crate) trouble: Option<String>,
 }

@@ -84,6 +84,10 @@ fn ledger(args: &DemoArgs, ending: &Ending, protocol: Option<Protocol>) -> Strin
     if summary.rolled_back + summary.failed > 0 {
         let _ = writeln!(text, "{} more were undone: the consumer stayed where it was.", summary.rolled_back + summary.failed);
     }
+    if !ending.faults.is_empty() {
+        let faults: Vec<String> = ending.faults.iter().map(|(kind, count)| format!("{} {count}", kind.replace('_', " "))).collect();
+        let _ = writeln!(text, "Meanwhile these faults happened: {}.", faults.join(", "));
+    }
     let counts = format!("lost {}, doubled {}, reordered {}", summary.lost, summary.doubled, summary.reordered);
     if summary.exact {
         let _ = writeln!(text, "Every message was applied exactly once, in order: {counts}.");

@@ -15,6 +15,7 @@ use super::spawn::Layout;
 use super::stage::{Processes, effects};
 use crate::demo::args::DemoArgs;
 use crate::demo::diary::{Diary, read_json, write_json};
+use crate::demo::faults::Tally;
 use crate::demo::interrupt;
 use crate::demo::judge::Judge;
 use crate::demo::output::{Ending, Live, Teller};
@@ -75,7 +76,7 @@ pub(crate) async fn play(args: DemoArgs, teller: &mut dyn Teller, cancel: Cancel
     let listening = listen(broker.0, effects(&id), stage.files());
     let live = Live::new(&args);
     let drawing = live.draw(Arc::clone(&judge));
-    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary, cancel, live };
+    let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary, cancel, live, tally: Tally::default() };
     let ending = tokio::select! {
         ending = story.tell(teller) => ending,
         () = interrupt::at_once(told) => Err(interrupted()),

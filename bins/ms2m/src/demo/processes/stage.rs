@@ -194,7 +194,7 @@ impl Stage for Processes {
         };
         let options = JournalOptions::new(self.args.queue_type.into(), self.args.single_active_consumer);
         let restarts = self.args.broker_restart_command.is_some();
-        let options = if self.args.has_faults() && !restarts { limits::impatient_journal(options) } else { options };
+        let options = if self.args.has_faults() && !restarts { limits::impatient_journal(&options) } else { options };
         Ok(Drivers {
             source: Arc::new(DurableSnapshots::new(Arc::new(origin))),
             transfer: self.transfer(leg),
@@ -241,8 +241,8 @@ impl Stage for Processes {
         Ok(self.files.busy().await.is_empty())
     }
 
-    async fn stop_publishers(&self) -> Result<()> {
-        if self.args.messages().is_none() {
+    async fn stop_publishers(&self, now: bool) -> Result<()> {
+        if now {
             for name in self.files.busy().await {
                 self.layout.process(&name).signal(Signal::TERM)?;
             }
