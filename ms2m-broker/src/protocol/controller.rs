@@ -285,11 +285,17 @@ impl Controller {
     }
 
     fn hand_over(&mut self, source_gone: bool, out: &mut Vec<ControllerAction>) {
+        let is_out = self.view.source_left || self.view.fence.is_some() || self.view.fail_over || self.giving_up.is_some();
+        if self.view.owner() == Owner::Copy && !is_out && !source_gone {
+            // Whoever hears that the copy owns may end the source: not before it has let its effects out.
+            return;
+        }
         let rejected = self.view.rejected.as_ref().map(|reason| format!("the copy refuses itself: {reason}"));
         if let Some(reason) = self.giving_up.clone().or(rejected) {
             return self.give_back(&reason, out);
         }
         match (self.view.owner(), &self.view.aborted) {
+            (Owner::Copy, _) if source_gone && !is_out => self.append_unless(self.view.fail_over, Record::FailOver, out),
             (Owner::Copy, _) => self.answer(Answer::CopyOwns, out),
             (_, Some(reason)) => {
                 let reason = reason.clone();

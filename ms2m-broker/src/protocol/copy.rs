@@ -266,7 +266,10 @@ impl Copy {
                     while self.recent.len() as u64 > self.config.run_ahead + 2 {
                         self.recent.pop_front();
                     }
-                    self.forget(self.journal.view.source_n.min(n), out);
+                    // Up to its last word the source has let everything out; END comes before that.
+                    if self.journal.view.end.is_none() {
+                        self.forget(self.journal.view.source_n.min(n), out);
+                    }
                 }
             }
             None => {}
@@ -354,6 +357,12 @@ impl Copy {
         }
     }
 
+    /// Whether the source's part is over: it has let its effects out, acknowledged and left the queue, or it is certainly gone.
+    fn source_is_out(&self) -> bool {
+        let view = &self.journal.view;
+        view.source_left || view.fence.is_some() || view.fail_over || view.retire
+    }
+
     /// Whether this copy has read everything that was in the journal when it came.
     fn has_joined(&self) -> bool {
         self.joined_sent && !self.journal.awaits(|record| matches!(record, Record::CopyJoined { .. }))
@@ -403,7 +412,6 @@ impl Copy {
                 self.reject(format!("at END ({}) the copy's digest differs from the source's", end.n), out);
                 return;
             }
-            self.forget(end.n, out);
             if self.chain.n() > end.n {
                 // A stream's copy has run ahead: its first own message is applied already, and served when its effects leave.
                 self.ran_ahead = true;
@@ -449,8 +457,11 @@ impl Copy {
             _ => self.live_from.is_some(),
         };
         let arbitrated = self.config.single_active_consumer || self.config.protocol() == Protocol::Offset;
-        let free = arbitrated || self.queue_is_free || !self.config.rules.hold(Rule::EndAfterClose);
-        if due && free {
+        let as_if_arbitrated = !self.config.rules.hold(Rule::QueueAfterLeave);
+        if !due || !(arbitrated || as_if_arbitrated || self.source_is_out()) {
+            return;
+        }
+        if arbitrated || as_if_arbitrated || self.queue_is_free {
             self.channel = Channel::Opening;
             self.next_offset = match &self.applying {
                 Some(Applying::Queued(n, ..)) => *n,
@@ -458,7 +469,7 @@ impl Copy {
             };
             let stream = self.config.protocol() == Protocol::Offset;
             out.push(Action::Subscribe { from_offset: stream.then_some(self.next_offset) });
-        } else if due && !self.awaiting_no_consumers {
+        } else if !self.awaiting_no_consumers {
             self.awaiting_no_consumers = true;
             out.push(Action::AwaitNoConsumers { fence: None });
         }
@@ -467,9 +478,13 @@ impl Copy {
     /// Works on the primary queue: ahead of the verdict with everything kept in, after it as the owner.
     fn work(&mut self, out: &mut Vec<Action>) {
         let rules = self.config.rules;
-        let owner =
-            self.live_from.is_some() && (self.owns_queue() || !rules.hold(Rule::TakenBeforeAck) || !rules.hold(Rule::LiveAfterVerdict));
+        let certain = self.owns_queue() && self.source_is_out();
+        let owner = self.live_from.is_some() && (certain || !rules.hold(Rule::TakenBeforeAck) || !rules.hold(Rule::LiveAfterVerdict));
         if owner {
+            if self.journal.view.source_left && self.journal.view.fence.is_none() {
+                // The source has let out everything up to END. What a source that did not get so far may have kept, goes out here.
+                self.forget(self.live_from.unwrap_or_default(), out);
+            }
             self.release(out);
         }
         let stream = self.config.protocol() == Protocol::Offset;
@@ -511,7 +526,7 @@ impl Copy {
 
     fn leave_if_retired(&mut self, out: &mut Vec<Action>) {
         let view = &self.journal.view;
-        if !self.owns_queue() || !view.retire || self.live_from.is_none() {
+        if !self.owns_queue() || !view.retire || !self.source_is_out() || self.live_from.is_none() {
             return;
         }
         if !self.left_sent {

@@ -13,9 +13,9 @@ pub enum Rule {
     LiveAfterVerdict,
     /// The source gives the queue up by closing its channel; switched off it cancels its consumer first.
     CloseNotCancel,
-    /// Without single active consumer END comes after close-ok and the copy waits until nobody consumes; switched off such a
-    /// queue is treated as if the broker arbitrated.
-    EndAfterClose,
+    /// Without single active consumer the copy comes onto the queue only after the source has left it and nobody consumes;
+    /// switched off it comes at END, as if the broker arbitrated.
+    QueueAfterLeave,
     /// The journal begins before the checkpoint; switched off the source begins to write with the first message after it has resumed.
     JournalBeforeCheckpoint,
     /// A copy that finds the source gone writes FENCE; switched off it waits for END.

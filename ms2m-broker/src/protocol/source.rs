@@ -182,7 +182,7 @@ impl Source {
                 // A quorum queue answers a close before it has taken the messages back.
                 self.shared = true;
                 self.channel = Channel::Closed;
-                self.closed(out);
+                self.intake.reset();
             }
             Event::Delivered(delivered) if self.channel == Channel::Open => {
                 let next_offset = self.next_offset;
@@ -267,22 +267,6 @@ impl Source {
                 let begun = self.config.rules.hold(Rule::JournalBeforeCheckpoint) || view.copy_connection.is_some();
                 view.begin.is_some() && !view.is_decided() && begun
             })
-    }
-
-    fn closed(&mut self, out: &mut Vec<Action>) {
-        let next = self.fitting_next();
-        let closes_before_end = self.closes_before_end();
-        let hands_over = self.hands_over();
-        self.intake.reset();
-        if hands_over && closes_before_end {
-            self.send_end(next, out);
-        }
-    }
-
-    /// The channel is closed before END unless the broker arbitrates between consumers.
-    fn closes_before_end(&self) -> bool {
-        let arbitrated = self.config.single_active_consumer || !self.config.rules.hold(Rule::EndAfterClose);
-        self.config.protocol() == Protocol::Offset || !arbitrated
     }
 
     fn hands_over(&self) -> bool {
@@ -413,6 +397,8 @@ impl Source {
                     Owner::Source if view.aborted.is_some() || view.begin.is_none() => n,
                     Owner::Source if self.config.rules.hold(Rule::JournalBeforeCheckpoint) => view.source_n.max(handover.joined_n).min(n),
                     Owner::Source => n,
+                    // What stands before END is this source's to let out; what stands behind a FENCE is the copy's.
+                    Owner::Undecided | Owner::Copy if view.fence.is_none() => view.source_n.max(handover.joined_n).min(n),
                     Owner::Undecided | Owner::Copy => self.released,
                 }
             }
@@ -437,19 +423,17 @@ impl Source {
     }
 
     fn settle_migration(&mut self, out: &mut Vec<Action>) {
-        let at_rest = self.applying.is_none() && self.flushed == self.chain.n();
-        let (n, digest, hands_over, closes_before_end) = (self.chain.n(), self.chain.digest(), self.hands_over(), self.closes_before_end());
+        let (idle, flushed) = (self.applying.is_none(), self.flushed == self.chain.n());
+        let (n, digest, hands_over) = (self.chain.n(), self.chain.digest(), self.hands_over());
         let Some(handover) = &mut self.handover else { return };
         let view = &handover.journal.view;
         if !self.connected || !handover.journal.is_current() {
             return;
         }
-        if view.owner() == Owner::Copy {
-            self.give_up(out);
-        } else if view.owner() == Owner::Undecided {
-            // The END counts. With single active consumer the channel is closed only now, so that the promoted copy finds END.
-            if self.channel == Channel::Open {
-                self.close(out);
+        if view.owner() != Owner::Source {
+            // Everything before END is let out and acknowledged first; after a FENCE nothing here counts any more.
+            if view.fence.is_some() || idle && flushed {
+                self.give_up(out);
             }
         } else if view.aborted.is_some() {
             if !handover.left_sent {
@@ -461,27 +445,21 @@ impl Source {
                 self.handover = None;
                 out.push(Action::LeaveJournal);
             }
-        } else if hands_over && at_rest && !handover.end_sent {
-            if self.channel == Channel::Open && closes_before_end {
-                self.close(out);
-            } else if self.channel == Channel::Closed || !closes_before_end {
-                if !self.config.rules.hold(Rule::CloseNotCancel) && self.channel == Channel::Open {
-                    out.push(Action::Cancel);
-                }
-                let next = self.fitting_next();
-                self.send_end(next, out);
-                if !self.config.rules.hold(Rule::EndAfterClose) {
-                    self.close(out);
-                }
+        } else if hands_over && idle && !handover.end_sent {
+            // END follows the last message at once: the copy begins to work ahead while this side clears up.
+            let next = self.fitting_next();
+            self.send_end(next, out);
+            if !self.config.rules.hold(Rule::CloseNotCancel) && self.channel == Channel::Open {
+                out.push(Action::Cancel);
             }
-        } else if view.parks_source() && at_rest && !handover.parked && view.joined.is_some() {
+        } else if view.parks_source() && idle && flushed && !handover.parked && view.joined.is_some() {
             handover.parked = true;
             out.push(Action::Parked { n, digest });
             handover.journal.append(Record::Parked { n, digest }, out);
         }
     }
 
-    /// The copy owns the queue: off it, and wait to be ended.
+    /// Off the queue; then say so, and wait to be ended.
     fn give_up(&mut self, out: &mut Vec<Action>) {
         match self.channel {
             Channel::Open => self.close(out),
@@ -490,12 +468,12 @@ impl Source {
                 self.intake.abandon();
                 let n = self.chain.n();
                 let Some(handover) = &mut self.handover else { return };
-                if !handover.left_sent {
+                let view = &handover.journal.view;
+                if view.retire && view.source_left {
+                    self.exit(Exit::Moved, out);
+                } else if !handover.left_sent {
                     handover.left_sent = true;
                     handover.journal.append(Record::Left { role: Role::Source, n }, out);
-                }
-                if handover.journal.view.retire && handover.journal.view.source_left {
-                    self.exit(Exit::Moved, out);
                 }
             }
         }

@@ -191,7 +191,8 @@ impl JournalView {
                 set(&mut self.ready, undecided)
             }
             Record::HandOver => set(&mut self.hand_over, undecided),
-            Record::FailOver => set(&mut self.fail_over, undecided && self.end.is_none()),
+            // After END it says no more than that nobody has to wait for the source to leave.
+            Record::FailOver => set(&mut self.fail_over, self.aborted.is_none()),
             Record::End(end) => {
                 let counts = undecided && self.end.is_none() && self.ready;
                 if counts {
