@@ -24,7 +24,6 @@ async fn classic_queues_keep_what_the_link_promises() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the suite wants waiting consumers counted; a passive declare of a quorum queue counts active ones only (3.10)"]
 async fn quorum_queues_keep_what_the_link_promises() {
     run(QueueKind::Quorum).await;
 }

@@ -76,7 +76,7 @@ pub struct QueueFacts {
 pub struct QueueStatus {
     /// Messages ready for delivery.
     pub ready: u32,
-    /// Consumers on it, waiting ones included.
+    /// Consumers on it. A quorum queue with single active consumer counts the active one only, a stream none.
     pub consumers: u32,
 }
 

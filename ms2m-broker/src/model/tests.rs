@@ -58,7 +58,7 @@ fn breaks(rule: Rule, mut setup: Setup) {
             panic!("without {rule:?} nothing goes wrong in {states} states: the rule is not needed, or not tested")
         }
         Found::Violation { what, trace, states } => {
-            println!("without {rule:?}: {what} after {states} states, {} steps: {trace:?}", trace.len())
+            println!("without {rule:?}: {what} after {states} states, {} steps: {trace:?}", trace.len());
         }
     }
 }

@@ -351,18 +351,18 @@ impl World {
             Step::Disconnect(side) => {
                 self.crashed = true;
                 if side == 0 {
-                    self.faults.source_disconnect -= 1
+                    self.faults.source_disconnect -= 1;
                 } else {
-                    self.faults.copy_disconnect -= 1
+                    self.faults.copy_disconnect -= 1;
                 }
                 self.disconnect(side);
             }
             Step::Crash(side) => {
                 self.crashed = true;
                 if side == 0 {
-                    self.faults.source_crash -= 1
+                    self.faults.source_crash -= 1;
                 } else {
-                    self.faults.copy_crash -= 1
+                    self.faults.copy_crash -= 1;
                 }
                 self.queue.close(side, false);
                 self.parties[side] = None;

@@ -1,4 +1,4 @@
-//! Needs RabbitMQ on this machine; run with `--ignored` or through the service tests.
+//! Starts and ends a real RabbitMQ.
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
@@ -6,7 +6,6 @@ use std::time::Instant;
 use ms2m_testkit_rabbitmq::{Options, RabbitMqServer, Stop};
 
 #[test]
-#[ignore = "starts a real RabbitMQ"]
 fn starts_restarts_and_leaves_nothing() {
     let begun = Instant::now();
     let mut server = RabbitMqServer::start(&Options::default()).expect("a server");

@@ -63,7 +63,6 @@ pub(super) async fn the_next_active_takes_over(mut bench: Bench) {
     let (source, copy) = (bench.connect("source").await, bench.connect("copy").await);
     let mut old = bench.consume(&*source, 5, None).await;
     let mut waiting = bench.consume(&*copy, 5, None).await;
-    bench.consumers_become(2).await;
     bench.put(0..10).await;
     let held = take(&mut *old, 5).await;
     assert_eq!(numbers(&held), [0, 1, 2, 3, 4], "the first consumer is the active one");
