@@ -82,7 +82,9 @@ fn ledger(args: &DemoArgs, ending: &Ending, protocol: Option<Protocol>) -> Strin
     let publishers = if args.publishers == 1 { "1 publisher".to_owned() } else { format!("{} publishers", args.publishers) };
     let _ = writeln!(text, "{publishers} sent {messages} messages. The consumer moved {} while they went on.", times(summary.completed));
     if summary.rolled_back + summary.failed > 0 {
-        let _ = writeln!(text, "{} more were undone: the consumer stayed where it was.", summary.rolled_back + summary.failed);
+        let undone = summary.rolled_back + summary.failed;
+        let were = if undone == 1 { "was" } else { "were" };
+        let _ = writeln!(text, "{undone} more {were} undone: the consumer stayed where it was.");
     }
     if !ending.faults.is_empty() {
         let faults: Vec<String> = ending.faults.iter().map(|(kind, count)| format!("{} {count}", kind.replace('_', " "))).collect();
