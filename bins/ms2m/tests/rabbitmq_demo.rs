@@ -116,8 +116,12 @@ fn two_drivers_do_not_share_a_directory() {
 
 #[test]
 fn an_interrupted_demo_cleans_up() {
-    let mut demo = command(&["--migrations", "50", "--messages", "100000"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    sleep(Duration::from_secs(2));
+    let mut demo = command(&["--migrations", "50", "--messages", "20000", "--rate", "400"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    sleep(Duration::from_millis(2_500));
     let status = Command::new("kill").args(["-TERM", &demo.id().to_string()]).status().unwrap();
     assert!(status.success());
     let deadline = Instant::now() + Duration::from_secs(30);
