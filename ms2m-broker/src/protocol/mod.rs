@@ -1,4 +1,17 @@
 //! The hand-over protocols, as machines without I/O: an event in, actions out.
+//!
+//! ```text
+//! controller  BEGIN ......... PARK ......... RESUME ............... HANDOVER .................... RETIRE
+//! source            JOINED 41 42 43 PARKED(43)      44 45 46 47 48           END(48, next) LEFT
+//! copy                                  CJOINED  replays 44 .. READY          next …  TAKEN   serves
+//! ```
+//!
+//! All of it is one log, the journal ([`journal_name`]), which everybody appends to and reads back from its start. On queues
+//! (protocol J) the source writes every applied message into it; streams (protocol O) are their own journal, and only the words
+//! in capitals are written. [`JournalView`] says who owns the queue after any prefix of the log. [`Source`], [`Copy`] and
+//! [`Controller`] act on what they have read. Each [`Rule`] names something that must not be left out.
+//!
+//! Hold is Chase without RESUME: the source stays parked, and END carries the number of the checkpoint.
 mod config;
 mod controller;
 mod copy;
