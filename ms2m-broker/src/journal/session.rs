@@ -23,6 +23,8 @@ const READ_AHEAD: u16 = 500;
 const INVITE_AGAIN: Duration = Duration::from_secs(1);
 /// How long nothing has to come before the journal counts as read to its end. A hint: no decision rests on it.
 const LOOK: Duration = Duration::from_millis(3);
+/// How long ending in good order may take. It is courtesy: nothing depends on it.
+const GOOD_ORDER: Duration = Duration::from_millis(500);
 /// How long a look may take while records keep coming.
 const LOOK_MAX: Duration = Duration::from_millis(50);
 /// Pause between two tries of something that the broker refuses now.
@@ -330,8 +332,11 @@ impl Session {
 
     /// Both sides have left.
     pub(super) async fn remove_journal(self) -> Result<()> {
-        let removed = if self.machine.is_foreign() { Ok(()) } else { self.link.connection.delete(&self.journal).await };
-        self.link.connection.close().await;
+        let Link { connection, reader, .. } = self.link;
+        // The reader goes first: a channel that the broker closes under it can keep the connection's close from being answered.
+        let _ = timeout(GOOD_ORDER, reader.close()).await;
+        let removed = if self.machine.is_foreign() { Ok(()) } else { connection.delete(&self.journal).await };
+        let _ = timeout(GOOD_ORDER, connection.close()).await;
         removed.map_err(Error::from)
     }
 
