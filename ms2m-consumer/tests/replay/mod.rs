@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
+use ms2m_broker::protocol::MigrationTag;
 use ms2m_consumer::{ChannelSnapshots, Consumer, Context, Determinism, Effects, Handler, Message, QueueSpec, Snapshot, Snapshotted};
 use ms2m_core::{Error, ErrorKind, InstanceId, MigrationId, ReplayBroker, Result, SystemClock};
 use ms2m_testkit::conformance::ReplaySubject;
@@ -122,14 +123,9 @@ impl ReplaySubject for Subject {
     }
 
     async fn start_copy(&self, copy: &InstanceId, migration: &MigrationId) -> Result<()> {
-        let written = self.snapshots.lock().await.recv().await.unwrap();
-        assert_eq!(&written.migration, migration);
-        let snapshot = Snapshot::decode(&written.bytes)?;
-        let handler = Count { n: 0, everywhere: Arc::clone(&self.applied) };
-        let consumer =
-            Consumer::builder(Arc::clone(&self.broker), self.queue.clone(), handler).identity(copy.clone()).restored(snapshot).build()?;
-        *self.copy.lock().unwrap() = Some(tokio::spawn(async move { drop(consumer.run().await.unwrap()) }));
-        Ok(())
+        let snapshot = self.snapshot().await;
+        assert_eq!(snapshot.migration(), Some(MigrationTag::of(migration)));
+        self.start_from(snapshot, copy)
     }
 
     async fn end_copy(&self) {
@@ -142,5 +138,21 @@ impl ReplaySubject for Subject {
 
     fn applied(&self) -> u64 {
         self.applied.load(Ordering::Relaxed)
+    }
+}
+
+impl Subject {
+    /// What the source has written when it parked.
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let written = self.snapshots.lock().await.recv().await.unwrap();
+        Snapshot::decode(&written.bytes).unwrap()
+    }
+
+    pub(crate) fn start_from(&self, snapshot: Snapshot, copy: &InstanceId) -> Result<()> {
+        let handler = Count { n: 0, everywhere: Arc::clone(&self.applied) };
+        let consumer =
+            Consumer::builder(Arc::clone(&self.broker), self.queue.clone(), handler).identity(copy.clone()).restored(snapshot).build()?;
+        *self.copy.lock().unwrap() = Some(tokio::spawn(async move { drop(consumer.run().await.unwrap()) }));
+        Ok(())
     }
 }
