@@ -11,7 +11,7 @@ use crate::link::{LinkError, LinkResult};
 /// choice is the binary's, so it must have made it.
 pub(super) fn check(uses_tls: bool) -> LinkResult<()> {
     if uses_tls && CryptoProvider::get_default().is_none() {
-        let advice = "TLS needs a crypto provider: install rustls::crypto::aws_lc_rs::default_provider() as the process default, first thing in main";
+        let advice = "TLS needs a crypto provider: install rustls::crypto::aws_lc_rs::default_provider() by its install_default, first thing in main";
         return Err(LinkError::Refused(advice.into()));
     }
     Ok(())
