@@ -8,7 +8,7 @@
 //!
 //! All of it is one log, the journal ([`journal_name`]), which everybody appends to and reads back from its start. On queues
 //! (protocol J) the source writes every applied message into it; streams (protocol O) are their own journal, and only the words
-//! in capitals are written. [`JournalView`] says who owns the queue after any prefix of the log. [`Source`], [`Copy`] and
+//! in capitals are written. [`JournalView`] says who owns the queue after any prefix of the log. [`Source`], [`Copy`](struct@Copy) and
 //! [`Controller`] act on what they have read. Each [`Rule`] names something that must not be left out.
 //!
 //! Hold is Chase without RESUME: the source stays parked, and END carries the number of the checkpoint.
