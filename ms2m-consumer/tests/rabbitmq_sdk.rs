@@ -11,7 +11,9 @@ use ms2m_broker::{Message, Properties};
 use ms2m_consumer::{
     ChannelSnapshots, Consumer, ConsumerBuilder, Context, Determinism, Effects, Handler, Outcome, PublishSink, QueueSpec, Snapshot,
 };
-use ms2m_core::{HandOverJob, HandoverChoice, InstanceId, MigrationId, Ownership, ReplayBroker as _, ReplayJob, ReplayStanding, Result};
+use ms2m_core::{
+    HandOverJob, HandoverChoice, InstanceId, MigrationId, Ownership, ReplayBroker as _, ReplayJob, ReplayStanding, Result, Verdict,
+};
 use ms2m_testkit_rabbitmq::{Options, RabbitMqServer};
 use tokio::time::{sleep, timeout};
 
@@ -101,7 +103,16 @@ async fn moves(kind: QueueKind, single_active_consumer: bool) {
         copy: instance(&copy_name),
         mode: HandoverChoice::Auto,
     };
-    controller.begin(&job).await.unwrap();
+    // The source may be reconnecting just now; a driver asks again when the verdict is Retry.
+    let begun = async {
+        loop {
+            match controller.begin(&job).await {
+                Err(error) if error.verdict() == Verdict::Retry => sleep(Duration::from_millis(20)).await,
+                answer => break answer.unwrap(),
+            }
+        }
+    };
+    timeout(LONG, begun).await.expect("begun in time");
     controller.park(&migration).await.unwrap();
     let snapshot = Snapshot::decode(&snapshots.recv().await.unwrap().bytes).unwrap();
     controller.resume(&migration).await.unwrap();
