@@ -55,7 +55,6 @@ pub struct Copy {
     next_offset: u64,
     joined_sent: bool,
     ready_sent: bool,
-    taken_sent: bool,
     fence_sent: bool,
     rejected: bool,
     left_sent: bool,
@@ -98,7 +97,6 @@ impl Copy {
             next_offset: n,
             joined_sent: false,
             ready_sent: false,
-            taken_sent: false,
             fence_sent: false,
             rejected: false,
             left_sent: false,
@@ -418,7 +416,6 @@ impl Copy {
                 self.first_applied = Some((0, 0));
             }
             self.intake.inherit(&end.next);
-            self.taken_sent = true;
             self.journal.append(Record::Taken { n: end.n, digest }, out);
             self.go_live(end.n);
         } else if view.fence.is_some() {

@@ -312,11 +312,12 @@ impl Source {
     fn journal_gone(&mut self, out: &mut Vec<Action>) {
         let Some(handover) = self.handover.take() else { return };
         out.push(Action::LeaveJournal);
-        // A living consumer on the queue proves ownership: nobody can FENCE or TAKE while it stands.
-        let undecided_without_channel = self.channel != Channel::Open && !handover.left_sent && handover.journal.view.joined.is_some();
+        // A living consumer on the queue proves ownership only before END: nobody can FENCE while it stands, but TAKEN follows END.
+        let may_be_taken = self.channel != Channel::Open || handover.end_sent;
+        let undecided = may_be_taken && !handover.left_sent && handover.journal.view.joined.is_some();
         if handover.journal.view.owner() == Owner::Copy {
             self.exit(Exit::Moved, out);
-        } else if undecided_without_channel {
+        } else if undecided {
             self.exit(Exit::Orphaned, out);
         }
     }
