@@ -1,0 +1,1 @@
+//! Checkpoint archives: what container engines write, and our own.

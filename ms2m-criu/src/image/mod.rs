@@ -1,0 +1,1 @@
+//! CRIU's image files, as far as they are looked into.

@@ -1,0 +1,12 @@
+//! Real checkpoints: CRIU, runc and crun behind the traits of `ms2m-core`.
+//!
+//! - [`archive`] reads what container engines write, and reads and writes our own, safely and in constant memory.
+//! - [`image`] decodes CRIU's image files.
+//! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
+//! - [`check`] is the line in which checks report.
+#![deny(missing_docs)]
+
+pub mod archive;
+pub mod check;
+pub mod image;
+pub mod inspect;
