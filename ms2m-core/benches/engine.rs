@@ -6,8 +6,8 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ms2m_core::engine::{Answer, DriverNames, Effect, Event, MigrationSpec, MigrationState, Step, step};
 use ms2m_core::{
-    Begun, Checkpoint, CheckpointCapability, CutOver, Digest, HandoverMode, InstanceId, MigrationId, Ownership, Parked, Phase, Protocol,
-    Receipt, ReplayProgress, ReplayStanding, Restored, Retired, SourceStatus, Timestamp,
+    Begun, Checkpoint, CheckpointCapability, CopyStatus, CutOver, Digest, HandoverMode, InstanceId, MigrationId, Ownership, Parked, Part,
+    Phase, Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, SourceStatus, Timestamp,
 };
 
 fn migration() -> MigrationId {
@@ -40,18 +40,22 @@ fn answer(step: Step) -> Answer {
         Step::Park => Answer::Parked(Parked { n: 5, digest: Digest::default() }),
         Step::Checkpoint => Answer::Checkpoint(Checkpoint {
             migration: migration(),
+            part: Part::Final,
+            parent: None,
             archive_bytes: 27_000_000,
             freeze: Duration::from_millis(12),
             manifest: [("engine".to_owned(), "criu".to_owned())].into(),
         }),
-        Step::Send => Answer::Sent(Receipt {
+        Step::Send(part) => Answer::Sent(Receipt {
             migration: migration(),
+            part,
             digest: Digest::default(),
             archive_bytes: 27_000_000,
             transferred_bytes: 9_000_000,
             location: "node-2".into(),
         }),
         Step::Restore => Answer::Restored(Restored { copy: copy(), restore: Duration::from_millis(80) }),
+        Step::WatchCopy => Answer::Copy(CopyStatus::Present),
         Step::Progress => progress(ReplayStanding::Ready),
         Step::HandOver => Answer::Owner(Ownership::Copy(CutOver::default())),
         Step::RetireBroker => Answer::Retired(Retired::default()),
@@ -87,7 +91,7 @@ fn replaying() -> (MigrationState, u64) {
     let (mut state, mut todo) = step(&fresh(), &Event::Start, now);
     loop {
         let effect = todo.pop().expect("there is always something to do");
-        if effect.key.step == Step::Progress {
+        if effect.key.step == Step::Progress && state.phase() == Phase::Replaying {
             return (state, effect.issue);
         }
         now = now.after(Duration::from_micros(100));

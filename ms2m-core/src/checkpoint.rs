@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::bytes_stream::ByteStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::MigrationId;
+use crate::part::Part;
 
 /// What a checkpoint driver can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -23,25 +24,42 @@ pub struct CheckpointCapability {
 /// One request to checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CheckpointJob {
-    /// Whose checkpoint it is; a second call with the same id replaces the first one's result.
+    /// Whose checkpoint it is; a second call with the same id and part replaces the first one's result.
     pub migration: MigrationId,
+    /// The pre-dump round to build on: it has arrived at the target. `None`: nothing has, so everything must be written.
+    pub parent: Option<u32>,
     /// Whether the container runs on afterwards. `false` leaves it stopped.
     pub leave_running: bool,
     /// How long the whole call may take.
     pub deadline: Duration,
 }
 
-/// A finished checkpoint.
+/// A finished checkpoint, or the part of one that a pre-dump round wrote.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Whose checkpoint it is.
     pub migration: MigrationId,
+    /// Which part of it.
+    pub part: Part,
+    /// The round on which it builds: it holds everything that has changed since. `None`: it is whole.
+    pub parent: Option<u32>,
     /// Size of what [`CheckpointSource::open`] will yield, in bytes.
     pub archive_bytes: u64,
     /// How long the container was frozen, as measured by whoever froze it.
     pub freeze: Duration,
     /// Facts to check on arrival (engine, versions, architecture, base image …), for people and for preflight.
     pub manifest: BTreeMap<String, String>,
+}
+
+/// What a pre-dump round did.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PreDump {
+    /// What to send; its part is [`Part::Round`]. Its freeze is that of the round and counts nowhere.
+    pub checkpoint: Checkpoint,
+    /// Memory that this round had to write, in bytes: what was dirty since its parent.
+    pub dirty_bytes: u64,
+    /// Memory in all, in bytes: written, and found unchanged in the parents.
+    pub memory_bytes: u64,
 }
 
 /// What is known about the source container.
@@ -59,7 +77,10 @@ pub enum SourceStatus {
 /// - After `Ok` of [`checkpoint`](Self::checkpoint) the container runs (or is stopped, as asked) and
 ///   [`open`](Self::open) yields the checkpoint. After `Err` it runs as before and nothing is left behind.
 /// - The freeze time is measured, never guessed.
-/// - Every call is idempotent by migration id and ends within the job's deadline.
+/// - A part holds everything that has changed since the parent that it names. A driver that cannot tell that for the parent
+///   of its job (another dump has reset the tracking since, or a repeated call finds it reset) builds on an older round or
+///   writes everything, and says so in [`Checkpoint::parent`]. A repeated round whose result still stands may answer with it.
+/// - Every call is idempotent by migration id and part, and ends within the job's deadline.
 /// - [`SourceStatus::Gone`] is only said when it is certain: a copy may be made owner on its word.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -76,26 +97,29 @@ pub trait CheckpointSource: fmt::Debug + Send + Sync + 'static {
     /// When that cannot be found out now; never to say that it is gone.
     async fn status(&self) -> Result<SourceStatus>;
 
-    /// One pre-copy round while the container runs: what is dirty since the last round. Returns the bytes written.
+    /// One pre-copy round, from 1, while the container runs: what has changed since the job's parent. [`open`](Self::open)
+    /// yields it as [`Part::Round`].
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`].
-    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`]. After an error the container runs as before, and
+    /// a checkpoint can be taken all the same.
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         Err(Error::fatal(ErrorKind::Unsupported, format!("the {} driver has no pre-dump", self.name()))
             .with("migration", &job.migration)
             .with("round", round))
     }
 
-    /// Takes the checkpoint. The source is parked by the broker's protocol when this is called.
+    /// Takes the checkpoint, or its [final part](Part::Final) when the job names a parent. The source is parked by the broker's
+    /// protocol when this is called.
     ///
     /// # Errors
     /// After an error the container runs as before.
     async fn checkpoint(&self, job: &CheckpointJob) -> Result<Checkpoint>;
 
-    /// The checkpoint's bytes, from `offset` on.
+    /// The bytes of one part, from `offset_bytes` on.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is none for this migration.
+    /// [`ErrorKind::NotFound`] when there is no such part for this migration.
     async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream>;
 
     /// Ends the source container for good: the copy owns the queue. Missing is `Ok`.
@@ -104,7 +128,7 @@ pub trait CheckpointSource: fmt::Debug + Send + Sync + 'static {
     /// When it is not certain that the container has ended.
     async fn retire(&self, migration: &MigrationId) -> Result<()>;
 
-    /// Forgets the checkpoint. Missing is `Ok`.
+    /// Forgets the checkpoint with all its parts. Missing is `Ok`.
     ///
     /// # Errors
     /// When something may be left over.

@@ -38,6 +38,7 @@ pub mod engine;
 pub mod error;
 pub mod id;
 pub mod ledger;
+pub mod part;
 pub mod phase;
 pub mod replay;
 pub mod report;
@@ -49,20 +50,21 @@ pub mod timeline;
 pub mod transfer;
 
 pub use bytes_stream::ByteStream;
-pub use checkpoint::{Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, SourceStatus};
+pub use checkpoint::{Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, PreDump, SourceStatus};
 pub use digest::{Digest, DigestChain};
 pub use driver::{Cancel, Driver, Drivers, MemoryStore, MonotonicClock, NoObserver, Observer, Progress, StateStore};
-pub use engine::{Deadlines, MigrationSpec, MigrationState};
+pub use engine::{Deadlines, MigrationSpec, MigrationState, PreDumpEnd, PreDumpPolicy};
 pub use error::{Error, ErrorKind, Result, Verdict};
 pub use id::{InstanceId, MigrationId};
 pub use ledger::{AuditVerdict, Ledger, LedgerReport};
+pub use part::Part;
 pub use phase::Phase;
 pub use replay::{
     Begun, CutOver, HandOverJob, HandoverChoice, HandoverMode, Ownership, Parked, Protocol, ReplayBroker, ReplayJob, ReplayProgress,
     ReplayStanding, Retired,
 };
-pub use report::{Bytes, DurationsMs, MigrationReport, Outcome, TimelineEntry};
-pub use restore::{RestoreJob, RestoreTarget, Restored};
+pub use report::{Bytes, DurationsMs, MigrationReport, Outcome, PreDumpEntry, TimelineEntry};
+pub use restore::{CopyStatus, RestoreJob, RestoreTarget, Restored};
 pub use retry::RetryPolicy;
 pub use summary::{Percentiles, Summary, SummaryBuilder};
 pub use time::{Clock, SystemClock, Timestamp};

@@ -205,7 +205,8 @@ pub trait ReplayBroker: fmt::Debug + Send + Sync + 'static {
     /// When the journal cannot be written.
     async fn resume(&self, migration: &MigrationId) -> Result<()>;
 
-    /// How far the copy is.
+    /// How far the copy is. Asked from [`begin`](Self::begin) on, long before there is a copy: where the source leaves a
+    /// migration that nobody drives any more, this is the sign of life that keeps it, and it must be seen by the source.
     ///
     /// # Errors
     /// When the journal cannot be read.

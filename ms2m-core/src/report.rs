@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Course, MigrationState};
+use crate::engine::{Course, MigrationState, Round};
 use crate::id::MigrationId;
 use crate::ledger::{AuditVerdict, Ledger, LedgerReport};
 use crate::phase::Phase;
@@ -28,10 +28,23 @@ pub enum Outcome {
 /// Sizes, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Bytes {
-    /// Of the checkpoint.
+    /// Of the checkpoint, all its parts together.
     pub archive: u64,
-    /// Of what went over the wire.
+    /// Of what went over the wire, all parts together.
     pub transferred: u64,
+}
+
+/// One pre-dump round.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PreDumpEntry {
+    /// From 1.
+    pub round: u32,
+    /// What it wrote, as an archive.
+    pub archive_bytes: u64,
+    /// What of that went over the wire.
+    pub transferred_bytes: u64,
+    /// Memory that was dirty and had to be written.
+    pub dirty_bytes: u64,
 }
 
 /// Durations in milliseconds; null where one does not apply. See [`crate::timeline`] for what they contain.
@@ -85,6 +98,9 @@ pub struct MigrationReport {
     pub protocol: Option<Protocol>,
     /// Sizes.
     pub bytes: Bytes,
+    /// Pre-dump rounds, in order; empty without.
+    #[serde(default)]
+    pub pre_dump: Vec<PreDumpEntry>,
     /// Durations.
     pub durations_ms: DurationsMs,
     /// Which messages went where.
@@ -126,6 +142,9 @@ impl MigrationReport {
         };
         let cut_over = facts.retired.as_ref().and_then(|retired| retired.cut_over.as_ref()).or(facts.cut_over.as_ref());
         let known = Retired { applied_by_source: facts.begun.as_ref().map_or(0, |begun| begun.applied), ..Retired::default() };
+        let pre_dump: Vec<_> = facts.rounds.iter().zip(1..).map(|(round, number)| entry(round, number)).collect();
+        let archive: u64 = pre_dump.iter().map(|round| round.archive_bytes).sum();
+        let transferred: u64 = pre_dump.iter().map(|round| round.transferred_bytes).sum();
         Some(Self {
             id: state.spec().migration.clone(),
             outcome,
@@ -136,9 +155,10 @@ impl MigrationReport {
             restore_target: state.drivers().restore_target.clone(),
             protocol: facts.begun.as_ref().map(|begun| begun.protocol),
             bytes: Bytes {
-                archive: facts.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.archive_bytes),
-                transferred: facts.receipt.as_ref().map_or(0, |receipt| receipt.transferred_bytes),
+                archive: archive + facts.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.archive_bytes),
+                transferred: transferred + facts.receipt.as_ref().map_or(0, |receipt| receipt.transferred_bytes),
             },
+            pre_dump,
             durations_ms: DurationsMs {
                 freeze: facts.checkpoint.as_ref().map(|checkpoint| ms(checkpoint.freeze)),
                 checkpoint: facts.checkpoint_took.map(ms),
@@ -152,6 +172,15 @@ impl MigrationReport {
             ledger: Ledger::of(facts.retired.as_ref().unwrap_or(&known), facts.cut_over.as_ref()).into(),
             timeline: entries(timeline),
         })
+    }
+}
+
+fn entry(round: &Round, number: u32) -> PreDumpEntry {
+    PreDumpEntry {
+        round: number,
+        archive_bytes: round.pre_dump.checkpoint.archive_bytes,
+        transferred_bytes: round.receipt.as_ref().map_or(0, |receipt| receipt.transferred_bytes),
+        dirty_bytes: round.pre_dump.dirty_bytes,
     }
 }
 

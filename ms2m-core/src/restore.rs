@@ -22,6 +22,15 @@ pub struct RestoreJob {
     pub deadline: Duration,
 }
 
+/// What is known about a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum CopyStatus {
+    /// It exists. It may be stuck: only its own words in the journal say that it works.
+    Present,
+    /// It is certain that no process of it is left; also before it was made and after it was discarded.
+    Gone,
+}
+
 /// A copy that is alive and parked.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Restored {
@@ -36,6 +45,8 @@ pub struct Restored {
 /// # Contract
 /// - The copy wakes parked: it does nothing visible before the journal tells it to.
 /// - After `Err` of [`restore`](Self::restore) no second live copy exists.
+/// - `restore` takes what it needs from `transfer`, whether it was [staged](Self::stage) or not.
+/// - [`CopyStatus::Gone`] is only said when it is certain: the migration is rolled back on its word.
 /// - Every call is idempotent by migration id. `restore` called again answers with the living copy.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -49,11 +60,27 @@ pub trait RestoreTarget: fmt::Debug + Send + Sync + 'static {
     /// After an error nothing is left behind.
     async fn prepare(&self, job: &RestoreJob) -> Result<()>;
 
-    /// Makes the copy from what `transfer` has brought.
+    /// Takes note of a pre-dump round that has arrived, so that it may be unpacked while the source still runs. Optional.
+    ///
+    /// # Errors
+    /// When this round cannot be used. No part will build on it, and it is not given to [`restore`](Self::restore).
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
+        let _ = (job, receipt, transfer);
+        Ok(())
+    }
+
+    /// Makes the copy from what `transfer` has brought: the parts in order, the first one whole, each later one building on
+    /// the one before it, [`Part::Final`](crate::Part::Final) last. Without pre-dump it is the only one.
     ///
     /// # Errors
     /// See the contract.
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored>;
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored>;
+
+    /// Whether the copy is still there. Asked again and again from [`restore`](Self::restore) until it is the owner.
+    ///
+    /// # Errors
+    /// When that cannot be found out now; never to say that it is gone.
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus>;
 
     /// Makes the copy the owner's own instance: labels, names, endpoints. Called once the copy owns the queue.
     ///

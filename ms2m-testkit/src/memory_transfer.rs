@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, MigrationId, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+use ms2m_core::{
+    ByteStream, Digest, Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend, TransferCapability, TransferJob,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
@@ -42,16 +44,29 @@ pub struct MemoryTransfer {
 
 #[derive(Debug, Default)]
 struct Held {
-    arrived: HashMap<MigrationId, (Digest, Vec<Bytes>)>,
+    arrived: HashMap<MigrationId, HashMap<Part, (Digest, Vec<Bytes>)>>,
     bytes: u64,
 }
 
 impl Held {
-    fn remove(&mut self, migration: &MigrationId) {
-        if let Some((_, pieces)) = self.arrived.remove(migration) {
-            self.bytes -= pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+    fn remove(&mut self, migration: &MigrationId, part: Part) {
+        let Some(parts) = self.arrived.get_mut(migration) else { return };
+        if let Some((_, pieces)) = parts.remove(&part) {
+            self.bytes -= length(&pieces);
+        }
+        if parts.is_empty() {
+            self.arrived.remove(migration);
         }
     }
+
+    fn remove_all(&mut self, migration: &MigrationId) {
+        let parts = self.arrived.remove(migration).unwrap_or_default();
+        self.bytes -= parts.values().map(|(_, pieces)| length(pieces)).sum::<u64>();
+    }
+}
+
+fn length(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// Room taken for a checkpoint that is on its way; given back unless it arrives.
@@ -83,7 +98,7 @@ impl MemoryTransfer {
     fn take_room(&self, job: &TransferJob) -> Result<Room> {
         let mut held = lock(&self.held);
         // A repeated call replaces what the first one brought.
-        held.remove(&job.migration);
+        held.remove(&job.migration, job.part);
         if job.archive_bytes > self.held_bytes_max.saturating_sub(held.bytes) {
             let text = format!("no room for {} bytes: {} of {} are taken", job.archive_bytes, held.bytes, self.held_bytes_max);
             return Err(Error::undo(ErrorKind::LimitExceeded, text).with("migration", &job.migration));
@@ -116,27 +131,30 @@ impl TransferBackend for MemoryTransfer {
         let (digest, pieces) = collected
             .map_err(|_| Error::retry(ErrorKind::Timeout, "the transfer did not end in time").with("migration", &job.migration))??;
         let mut held = lock(&self.held);
-        // Two concurrent calls for one migration: the later one replaces the earlier.
-        held.remove(&job.migration);
-        held.arrived.insert(job.migration.clone(), (digest, pieces));
+        // Two concurrent calls for one part: the later one replaces the earlier.
+        held.remove(&job.migration, job.part);
+        held.arrived.entry(job.migration.clone()).or_default().insert(job.part, (digest, pieces));
         drop(held);
         // The room is the arrived checkpoint's from now on.
         room.1 = 0;
         Ok(Receipt {
             migration: job.migration.clone(),
+            part: job.part,
             digest,
             archive_bytes: job.archive_bytes,
             transferred_bytes: job.archive_bytes,
-            location: format!("memory:{}", job.migration),
+            location: format!("memory:{}/{}", job.migration, job.part),
         })
     }
 
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
         let held = lock(&self.held);
-        let found = held.arrived.get(&receipt.migration).filter(|(digest, _)| *digest == receipt.digest);
+        let part = held.arrived.get(&receipt.migration).and_then(|parts| parts.get(&receipt.part));
+        let found = part.filter(|(digest, _)| *digest == receipt.digest);
         let (_, arrived) = found.ok_or_else(|| {
             Error::fatal(ErrorKind::NotFound, "no such checkpoint has arrived")
                 .with("migration", &receipt.migration)
+                .with("part", receipt.part)
                 .with("digest", receipt.digest)
         })?;
         let mut skip = offset_bytes;
@@ -150,7 +168,7 @@ impl TransferBackend for MemoryTransfer {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
-        lock(&self.held).remove(migration);
+        lock(&self.held).remove_all(migration);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ms2m_core::{MigrationId, RestoreJob, Result, SourceStatus};
+use ms2m_core::{CopyStatus, MigrationId, RestoreJob, Result, SourceStatus};
 use ms2m_testkit::conformance::{self, CheckpointSubject, RestoreSubject};
 use ms2m_testkit::link_conformance::{self, Options};
 use ms2m_testkit::snapshot::{Snapshot, SnapshotHost, SnapshotOrigin, SnapshotSource, SnapshotTarget};
@@ -97,6 +97,9 @@ impl SnapshotHost for Host {
     async fn start(&self, job: &RestoreJob, _: Bytes) -> Result<()> {
         assert!(self.0.lock().unwrap().insert(job.migration.clone()));
         Ok(())
+    }
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        Ok(if self.0.lock().unwrap().contains(migration) { CopyStatus::Present } else { CopyStatus::Gone })
     }
     async fn end(&self, migration: &MigrationId) -> Result<()> {
         self.0.lock().unwrap().remove(migration);

@@ -19,7 +19,12 @@ fn source(directory: &tempfile::TempDir, bytes_max: u64) -> SnapshotSource {
 }
 
 fn job(name: &str, deadline_ms: u64) -> CheckpointJob {
-    CheckpointJob { migration: MigrationId::new(name).unwrap(), leave_running: true, deadline: Duration::from_millis(deadline_ms) }
+    CheckpointJob {
+        migration: MigrationId::new(name).unwrap(),
+        parent: None,
+        leave_running: true,
+        deadline: Duration::from_millis(deadline_ms),
+    }
 }
 
 #[tokio::test]

@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{Digest, MigrationId, TransferBackend, TransferJob, Verdict};
+use ms2m_core::{Digest, MigrationId, Part, TransferBackend, TransferJob, Verdict};
 use ms2m_testkit::MemoryTransfer;
 use ms2m_testkit::memory_transfer::pieces;
 use ms2m_testkit::wrap::{Chaos, ChaosOptions, Delayed, Moment, Throttled};
 use tokio::time::Instant;
 
 fn job(bytes: usize) -> TransferJob {
-    TransferJob { migration: MigrationId::new("m").unwrap(), archive_bytes: bytes as u64, deadline: Duration::from_secs(60) }
+    TransferJob {
+        migration: MigrationId::new("m").unwrap(),
+        part: Part::Final,
+        archive_bytes: bytes as u64,
+        deadline: Duration::from_secs(60),
+    }
 }
 
 #[tokio::test(start_paused = true)]

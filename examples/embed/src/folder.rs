@@ -1,19 +1,21 @@
 //! A [`TransferBackend`] through a directory that both sides see.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, MigrationId, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+use ms2m_core::{
+    ByteStream, Digest, Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend, TransferCapability, TransferJob,
+};
 use tokio::time::timeout;
 
 /// Keeps a checkpoint in memory while it passes: fit for small ones, as the limit says.
 const BYTES_MAX: u64 = 16 << 20;
 const PIECE_BYTES: usize = 1 << 19;
 
-/// One file per migration.
+/// One directory per migration, one file per part.
 #[derive(Debug)]
 pub(crate) struct Folder(PathBuf);
 
@@ -22,8 +24,8 @@ impl Folder {
         Self(directory.into())
     }
 
-    fn place(&self, migration: &MigrationId) -> PathBuf {
-        self.0.join(format!("{migration}.checkpoint"))
+    fn place(&self, migration: &MigrationId, part: Part) -> PathBuf {
+        self.0.join(migration.as_str()).join(part.to_string())
     }
 
     async fn store(&self, job: &TransferJob, mut body: ByteStream) -> Result<Receipt> {
@@ -41,11 +43,14 @@ impl Folder {
             return Err(Error::undo(ErrorKind::Corrupt, "the checkpoint is shorter than announced"));
         }
         // Visible at once and whole, or not at all.
-        let (place, unfinished) = (self.place(&job.migration), self.place(&job.migration).with_extension("part"));
+        let place = self.place(&job.migration, job.part);
+        let unfinished = place.with_extension("unfinished");
+        tokio::fs::create_dir_all(self.0.join(job.migration.as_str())).await.map_err(failed)?;
         tokio::fs::write(&unfinished, &content).await.map_err(failed)?;
         tokio::fs::rename(&unfinished, &place).await.map_err(failed)?;
         Ok(Receipt {
             migration: job.migration.clone(),
+            part: job.part,
             digest: Digest::of(&content),
             archive_bytes: job.archive_bytes,
             transferred_bytes: job.archive_bytes,
@@ -57,13 +62,6 @@ impl Folder {
 /// File errors may go away.
 pub(crate) fn failed(error: io::Error) -> Error {
     Error::retry(ErrorKind::Unavailable, "the transfer directory does not work").caused_by(error)
-}
-
-async fn remove(path: &Path) -> Result<()> {
-    match tokio::fs::remove_file(path).await {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
 }
 
 #[async_trait]
@@ -82,7 +80,7 @@ impl TransferBackend for Folder {
     }
 
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-        let content = match tokio::fs::read(self.place(&receipt.migration)).await {
+        let content = match tokio::fs::read(self.place(&receipt.migration, receipt.part)).await {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(
@@ -101,8 +99,10 @@ impl TransferBackend for Folder {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
-        remove(&self.place(migration)).await?;
-        remove(&self.place(migration).with_extension("part")).await
+        match tokio::fs::remove_dir_all(self.0.join(migration.as_str())).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use futures_util::TryStreamExt as _;
 use ms2m_broker::Broker;
 use ms2m_consumer::{ChannelSnapshots, Consumer, QueueSpec, Snapshot, Snapshotted};
 use ms2m_core::{
-    Error, ErrorKind, InstanceId, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, SourceStatus, TransferBackend,
+    CopyStatus, Error, ErrorKind, InstanceId, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, SourceStatus,
+    TransferBackend,
 };
 use ms2m_testkit::snapshot::{self, SnapshotOrigin};
 use tokio::sync::mpsc;
@@ -119,15 +120,23 @@ impl RestoreTarget for Starter {
         Ok(())
     }
 
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
         let begun = Instant::now();
         let alive = self.tasks.get(&job.copy).is_some_and(|copy| !copy.task.is_finished());
         if !alive {
+            // Without pre-dump a checkpoint is one part.
+            let [receipt] = receipts else { return Err(Error::fatal(ErrorKind::Invalid, "a snapshot comes as one part")) };
             let pieces: Vec<_> = transfer.open(receipt, 0).await?.try_collect().await?;
             let snapshot = Snapshot::decode(&pieces.concat())?;
             self.tasks.start(Arc::clone(&self.broker), job.copy.clone(), Some(snapshot))?;
         }
         Ok(Restored { copy: job.copy.clone(), restore: begun.elapsed() })
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        let name = self.copies.lock().unwrap_or_else(PoisonError::into_inner).get(migration).cloned();
+        let copy = name.and_then(|name| self.tasks.get(&name));
+        Ok(if copy.is_some_and(|copy| !copy.task.is_finished()) { CopyStatus::Present } else { CopyStatus::Gone })
     }
 
     async fn promote(&self, _: &MigrationId) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::engine::{Event, MigrationState};
 
 type Running = Pin<Box<dyn Future<Output = Event> + Send>>;
 
-/// The futures of the outstanding effects. There are four at most, so each wake-up polls them all.
+/// The futures of the outstanding effects. There are a handful at most, so each wake-up polls them all.
 #[derive(Default)]
 pub(super) struct Calls {
     running: Vec<(u64, Running)>,

@@ -214,6 +214,13 @@ fn log(before: &MigrationState, after: &MigrationState) {
         let waiting: Vec<String> = after.outstanding().iter().map(|call| call.step.to_string()).collect();
         tracing::error!(%migration, waiting = waiting.join(", "), "a deadline has passed that cannot end this migration: look at it");
     }
+    if after.copy_lost() && !before.copy_lost() {
+        tracing::error!(
+            %migration,
+            source = %after.spec().source,
+            "the copy has ended after it took the queue: the source is kept, and nobody consumes; bring the copy back, or start a consumer from the state you trust"
+        );
+    }
     if after.is_final() && !after.left_behind().is_empty() {
         tracing::warn!(%migration, left_behind = after.left_behind().names().join(", "), "not everything could be removed");
     }

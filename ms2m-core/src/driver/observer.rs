@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::engine::MigrationState;
 use crate::id::MigrationId;
+use crate::part::Part;
 use crate::replay::ReplayProgress;
 
 /// How far something is that takes a while.
@@ -11,6 +12,8 @@ use crate::replay::ReplayProgress;
 pub enum Progress {
     /// Bytes read at the source for the transfer, of those announced. Starts again with every attempt.
     Transfer {
+        /// Which part of the checkpoint.
+        part: Part,
         /// Read so far.
         bytes: u64,
         /// Announced.

@@ -10,6 +10,7 @@ use crate::bytes_stream::ByteStream;
 use crate::engine::{Answer, Call, Effect, Event, Fault, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::MigrationId;
+use crate::part::Part;
 
 /// Waits, calls, and turns the result into an event. Never takes longer than [`Effect::delay`] and [`Effect::limit`] together.
 pub(super) async fn perform(drivers: Drivers, observer: Arc<dyn Observer>, effect: Effect) -> Event {
@@ -46,10 +47,12 @@ async fn answer(drivers: &Drivers, observer: &Arc<dyn Observer>, migration: &Mig
         Call::Resume => done(broker.resume(migration).await)?,
         Call::Send { job, checkpoint } => {
             let body = source.open(&checkpoint, 0).await?;
-            let body = counted(body, Arc::clone(observer), migration.clone(), job.archive_bytes);
+            let body = counted(body, Arc::clone(observer), migration.clone(), (job.part, job.archive_bytes));
             Answer::Sent(transfer.send(&job, body).await?)
         }
-        Call::Restore { job, receipt } => Answer::Restored(target.restore(&job, &receipt, Arc::clone(transfer)).await?),
+        Call::Stage { job, receipt } => done(target.stage(&job, &receipt, Arc::clone(transfer)).await)?,
+        Call::Restore { job, receipts } => Answer::Restored(target.restore(&job, &receipts, Arc::clone(transfer)).await?),
+        Call::WatchCopy => Answer::Copy(target.status(migration).await?),
         Call::Progress => {
             let progress = broker.progress(migration).await?;
             observer.on_progress(migration, &Progress::Replay(progress.clone()));
@@ -70,12 +73,12 @@ fn done(result: Result<()>) -> Result<Answer> {
     result.map(|()| Answer::Done)
 }
 
-fn counted(body: ByteStream, observer: Arc<dyn Observer>, migration: MigrationId, of_bytes: u64) -> ByteStream {
+fn counted(body: ByteStream, observer: Arc<dyn Observer>, migration: MigrationId, (part, of_bytes): (Part, u64)) -> ByteStream {
     let mut bytes = 0;
     Box::pin(body.inspect(move |piece| {
         if let Ok(piece) = piece {
             bytes += piece.len() as u64;
-            observer.on_progress(&migration, &Progress::Transfer { bytes, of_bytes });
+            observer.on_progress(&migration, &Progress::Transfer { part, bytes, of_bytes });
         }
     }))
 }

@@ -3,11 +3,13 @@
 //! The migration is committed when `hand_over` or `abort` has said that the copy owns the queue, and by nothing else. Then:
 //!
 //! 1. `target.promote`: the copy becomes the owner's own instance.
-//! 2. `source.retire`: the source is ended for good.
-//! 3. `broker.retire`, and the discards at its side. The journal outlives the source, for it is what tells a source that wakes
+//! 2. `target.status`: the copy lives. Otherwise nobody ends the source: its state is the newest there is, and a person has to
+//!    decide. The attention marker is raised at once.
+//! 3. `source.retire`: the source is ended for good.
+//! 4. `broker.retire`, and the discards at its side. The journal outlives the source, for it is what tells a source that wakes
 //!    up late that it owns nothing any more.
 //!
-//! The first three are repeated until they succeed; deadlines only raise the attention marker. Bytes that cannot be discarded
+//! The first four are repeated until they succeed; deadlines only raise the attention marker. Bytes that cannot be discarded
 //! do not hold a finished migration up: after the policy's attempts they are left behind, by name.
 
 use super::effect::Step;
@@ -30,6 +32,8 @@ impl MigrationState {
         self.traces.transfer |= std::mem::take(&mut self.left_behind.transfer);
         self.enter(Phase::Finalizing, now);
         self.reach(Milestone::CutOver, now);
+        // Asked beside the promotion, so that it costs no time.
+        self.issue(Step::WatchCopy, now);
         self.complete(now);
     }
 
@@ -37,6 +41,9 @@ impl MigrationState {
     pub(super) fn complete(&mut self, now: Timestamp) {
         if !self.promoted {
             return self.issue(Step::Promote, now);
+        }
+        if !self.copy_seen {
+            return self.issue(Step::WatchCopy, now);
         }
         if !self.source_retired {
             return self.issue(Step::RetireSource, now);

@@ -15,7 +15,9 @@ use crate::phase::Phase;
 pub struct Deadlines {
     /// Preflight, journal and target.
     pub pending: Duration,
-    /// Pre-dump rounds, PARK and dump. In it the source stands still for a while.
+    /// All pre-dump rounds with their transfers. An expired limit only ends the rounds.
+    pub pre_dumping: Duration,
+    /// PARK and dump. In it the source stands still for a while.
     pub checkpointing: Duration,
     /// The checkpoint's way to the target.
     pub transferring: Duration,
@@ -40,6 +42,7 @@ impl Default for Deadlines {
         let seconds = Duration::from_secs;
         Self {
             pending: seconds(60),
+            pre_dumping: seconds(600),
             checkpointing: seconds(60),
             transferring: seconds(600),
             restoring: seconds(120),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::{Checkpoint, CheckpointJob};
 use crate::id::MigrationId;
+use crate::part::Part;
 use crate::replay::{HandOverJob, ReplayJob};
 use crate::restore::RestoreJob;
 use crate::transfer::{Receipt, TransferJob};
@@ -30,9 +31,13 @@ pub enum Step {
     /// [`ReplayBroker::resume`](crate::ReplayBroker::resume)
     Resume,
     /// [`CheckpointSource::open`](crate::CheckpointSource::open) into [`TransferBackend::send`](crate::TransferBackend::send)
-    Send,
+    Send(Part),
+    /// [`RestoreTarget::stage`](crate::RestoreTarget::stage) with its round
+    Stage(u32),
     /// [`RestoreTarget::restore`](crate::RestoreTarget::restore)
     Restore,
+    /// [`RestoreTarget::status`](crate::RestoreTarget::status), again and again
+    WatchCopy,
     /// [`ReplayBroker::progress`](crate::ReplayBroker::progress), again and again
     Progress,
     /// [`ReplayBroker::hand_over`](crate::ReplayBroker::hand_over)
@@ -57,7 +62,7 @@ impl Step {
     /// Whether it only asks, and is asked again and again.
     #[must_use]
     pub fn is_poll(self) -> bool {
-        matches!(self, Self::WatchSource | Self::Progress)
+        matches!(self, Self::WatchSource | Self::WatchCopy | Self::Progress)
     }
 }
 
@@ -71,8 +76,11 @@ impl fmt::Display for Step {
             Self::Park => "park",
             Self::Checkpoint => "checkpoint",
             Self::Resume => "resume",
-            Self::Send => "send",
+            Self::Send(Part::Final) => "send",
+            Self::Send(Part::Round(round)) => return write!(f, "send round {round}"),
+            Self::Stage(round) => return write!(f, "stage round {round}"),
             Self::Restore => "restore",
+            Self::WatchCopy => "watch copy",
             Self::Progress => "progress",
             Self::HandOver => "hand over",
             Self::Promote => "promote",
@@ -141,13 +149,22 @@ pub enum Call {
         /// What to open at the source.
         checkpoint: Checkpoint,
     },
-    /// See [`Step::Restore`].
-    Restore {
+    /// See [`Step::Stage`].
+    Stage {
         /// The job.
         job: RestoreJob,
         /// What has arrived.
         receipt: Receipt,
     },
+    /// See [`Step::Restore`].
+    Restore {
+        /// The job.
+        job: RestoreJob,
+        /// What has arrived: every part on which the final one builds, in order.
+        receipts: Vec<Receipt>,
+    },
+    /// See [`Step::WatchCopy`].
+    WatchCopy,
     /// See [`Step::Progress`].
     Progress,
     /// See [`Step::HandOver`].

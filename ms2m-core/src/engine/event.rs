@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::{Checkpoint, SourceStatus};
+use crate::checkpoint::{Checkpoint, PreDump, SourceStatus};
 use crate::error::{Error, ErrorKind, Verdict};
 use crate::replay::{Begun, Ownership, Parked, ReplayProgress, Retired};
-use crate::restore::Restored;
+use crate::restore::{CopyStatus, Restored};
 use crate::transfer::Receipt;
 
 /// Something happened. Events about effects that are no longer outstanding change nothing.
@@ -50,8 +50,8 @@ pub enum Answer {
     Begun(Begun),
     /// To [`Step::WatchSource`](super::Step::WatchSource).
     Source(SourceStatus),
-    /// To [`Step::PreDump`](super::Step::PreDump): bytes written.
-    PreDumped(u64),
+    /// To [`Step::PreDump`](super::Step::PreDump).
+    PreDumped(PreDump),
     /// To [`Step::Park`](super::Step::Park).
     Parked(Parked),
     /// To [`Step::Checkpoint`](super::Step::Checkpoint).
@@ -60,6 +60,8 @@ pub enum Answer {
     Sent(Receipt),
     /// To [`Step::Restore`](super::Step::Restore).
     Restored(Restored),
+    /// To [`Step::WatchCopy`](super::Step::WatchCopy).
+    Copy(CopyStatus),
     /// To [`Step::Progress`](super::Step::Progress).
     Progress(ReplayProgress),
     /// To [`Step::HandOver`](super::Step::HandOver) and [`Step::Abort`](super::Step::Abort).

@@ -3,8 +3,8 @@
 //! | course | call | repeated | then |
 //! |---|---|---|---|
 //! | forward | work | up to the policy, when the error asks for it | roll back |
-//! | forward | pre-dump | likewise | go on without: it only makes the freeze shorter |
-//! | forward | questions | until the phase's deadline, when the error asks for it (the source's: always) | roll back |
+//! | forward | pre-dump round | likewise | freeze with what has arrived: rounds only make the freeze shorter |
+//! | forward | questions | until the phase's deadline, when the error asks for it (whether source and copy live: always) | roll back |
 //! | forward | hand-over | no: its outcome is unknown | look whether the source lives: FENCE, or abort, which learns who owns the queue |
 //! | forward, checkpoint there | any, failed for good | | look whether the source lives before rolling back to it |
 //! | forward, source gone, checkpoint there | any | until the phase's deadline, whatever the error says | roll back |
@@ -16,6 +16,8 @@
 use super::effect::Step;
 use super::event::Fault;
 use super::forward::SOURCE_DIED_TOO_EARLY;
+use super::pre_dump::PreDumpEnd;
+use super::rounds::is_round;
 use super::state::{Course, Doubt, MigrationState, Outstanding};
 use crate::error::{ErrorKind, Verdict};
 use crate::time::Timestamp;
@@ -40,12 +42,13 @@ impl MigrationState {
                 Some(doubt) => self.undo(doubt.reason, false, now),
                 None => self.poll_again(Step::WatchSource, now),
             },
+            Step::WatchCopy => self.poll_again(Step::WatchCopy, now),
             Step::Progress if fault.verdict == Verdict::Retry => self.repeat(call, now),
             Step::Checkpoint if self.source_gone => self.undo(SOURCE_DIED_TOO_EARLY.to_owned(), false, now),
             _ if self.is_rescue() => self.repeat(call, now),
             Step::HandOver => self.look_after_source(call, reason, now),
             _ if self.may_repeat(call, fault) => self.repeat(call, now),
-            Step::PreDump(_) => self.issue(Step::Park, now),
+            step if is_round(step) => self.end_rounds(PreDumpEnd::Failed(reason), now),
             _ if self.facts.checkpoint.is_some() => self.look_after_source(call, reason, now),
             step => {
                 // Its contract says that nothing is left after an error; of a call without a proper answer nothing is known.
@@ -58,7 +61,7 @@ impl MigrationState {
     }
 
     /// Rolling back gives the queue to the source, so first it is looked whether there still is one.
-    fn look_after_source(&mut self, call: &Outstanding, reason: String, now: Timestamp) {
+    pub(super) fn look_after_source(&mut self, call: &Outstanding, reason: String, now: Timestamp) {
         if self.doubt.as_ref().is_none_or(|doubt| doubt.call.step == Step::Resume) {
             self.doubt = Some(Doubt { call: *call, reason });
         }

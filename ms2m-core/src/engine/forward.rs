@@ -5,8 +5,10 @@ use super::event::{Answer, Fault};
 use super::state::{Course, MigrationState, Outstanding};
 use crate::checkpoint::{Checkpoint, SourceStatus};
 use crate::error::{ErrorKind, Verdict};
+use crate::part::Part;
 use crate::phase::Phase;
 use crate::replay::{HandoverMode, Ownership, ReplayProgress, ReplayStanding};
+use crate::restore::CopyStatus;
 use crate::time::Timestamp;
 use crate::timeline::Milestone;
 
@@ -15,6 +17,7 @@ impl MigrationState {
         match (call.step, answer) {
             (Step::Begin, Answer::Begun(begun)) => {
                 self.facts.begun = Some(begun.clone());
+                self.poll_again(Step::Progress, now);
                 self.leave_pending(now);
             }
             (Step::Prepare, Answer::Done) => {
@@ -22,17 +25,22 @@ impl MigrationState {
                 self.leave_pending(now);
             }
             (Step::WatchSource, Answer::Source(status)) => self.on_source_status(*status, now),
-            (Step::PreDump(round), Answer::PreDumped(bytes)) => {
-                self.facts.pre_dumped_bytes = self.facts.pre_dumped_bytes.saturating_add(*bytes);
-                self.pre_dump_or_park(round + 1, now);
+            (Step::PreDump(round), Answer::PreDumped(pre_dump)) if self.fits(&pre_dump.checkpoint, Part::Round(round)) => {
+                self.pre_dumped(round, pre_dump, now);
             }
+            (Step::Send(Part::Round(round)), Answer::Sent(receipt)) if receipt.part == Part::Round(round) => {
+                self.round_arrived(round, receipt, now);
+            }
+            (Step::Stage(round), Answer::Done) => self.round_staged(round, now),
             (Step::Park, Answer::Parked(parked)) => {
                 self.facts.parked = Some(*parked);
                 self.issue(Step::Checkpoint, now);
             }
-            (Step::Checkpoint, Answer::Checkpoint(checkpoint)) => self.on_checkpoint(call, checkpoint, now),
+            (Step::Checkpoint, Answer::Checkpoint(checkpoint)) if self.fits(checkpoint, Part::Final) => {
+                self.on_checkpoint(call, checkpoint, now)
+            }
             (Step::Resume, Answer::Done) => self.facts.resumed = true,
-            (Step::Send, Answer::Sent(receipt)) => {
+            (Step::Send(Part::Final), Answer::Sent(receipt)) if receipt.part == Part::Final => {
                 self.facts.receipt = Some(receipt.clone());
                 self.reach(Milestone::Transferred, now);
                 self.enter(Phase::Restoring, now);
@@ -42,8 +50,10 @@ impl MigrationState {
                 self.facts.restored = Some(restored.clone());
                 self.reach(Milestone::Restored, now);
                 self.enter(Phase::Replaying, now);
-                self.issue(Step::Progress, now);
+                self.hurry(Step::Progress, now);
+                self.poll_again(Step::WatchCopy, now);
             }
+            (Step::WatchCopy, Answer::Copy(status)) => self.on_copy_status(call, *status, now),
             (Step::Progress, Answer::Progress(progress)) => self.on_progress(progress, now),
             (Step::HandOver, Answer::Owner(Ownership::Copy(cut_over))) => self.commit(cut_over, now),
             (Step::HandOver, Answer::Owner(Ownership::Source { reason })) => self.undo(reason.clone(), false, now),
@@ -72,13 +82,8 @@ impl MigrationState {
     fn leave_pending(&mut self, now: Timestamp) {
         if self.facts.begun.is_some() && self.facts.prepared {
             self.enter(Phase::Checkpointing, now);
-            self.pre_dump_or_park(1, now);
+            self.next_round_or_park(now);
         }
-    }
-
-    pub(super) fn pre_dump_or_park(&mut self, round: u32, now: Timestamp) {
-        let wanted = self.drivers.capability.pre_dump && round <= self.spec.pre_dump_rounds;
-        self.issue(if wanted { Step::PreDump(round) } else { Step::Park }, now);
     }
 
     fn on_checkpoint(&mut self, call: &Outstanding, checkpoint: &Checkpoint, now: Timestamp) {
@@ -92,7 +97,7 @@ impl MigrationState {
         if chase && !self.source_gone {
             self.issue(Step::Resume, now);
         }
-        self.issue(Step::Send, now);
+        self.issue(Step::Send(Part::Final), now);
     }
 
     fn on_progress(&mut self, progress: &ReplayProgress, now: Timestamp) {
@@ -100,6 +105,8 @@ impl MigrationState {
         let caught_up = match &progress.standing {
             ReplayStanding::Rejected(reason) => return self.undo(format!("the copy refused itself: {reason}"), false, now),
             ReplayStanding::Aborted(reason) => return self.undo(format!("the journal was aborted: {reason}"), false, now),
+            // Only a look, so that the source sees one: whatever a copy says before `restore` has answered is asked again.
+            _ if self.phase < Phase::Replaying => false,
             ReplayStanding::Ready | ReplayStanding::CopyOwns => true,
             // Nobody adds to the journal any more: FENCE waits for the rest of the replay.
             ReplayStanding::Replaying => self.source_gone,
@@ -125,6 +132,31 @@ impl MigrationState {
         }
     }
 
+    fn on_copy_status(&mut self, call: &Outstanding, status: CopyStatus, now: Timestamp) {
+        match (status, &self.course) {
+            (CopyStatus::Present, Course::Committed) => {
+                self.copy_seen = true;
+                self.copy_lost = false;
+                self.complete(now);
+            }
+            (CopyStatus::Gone, Course::Committed) => {
+                // No log can give the queue back any more, and the source has the newest state there is: it is not ended.
+                self.copy_lost = true;
+                self.attention.get_or_insert(now);
+                self.poll_again(Step::WatchCopy, now);
+            }
+            (CopyStatus::Present, _) => self.poll_again(Step::WatchCopy, now),
+            (CopyStatus::Gone, _) => {
+                let reason = format!("{}: the copy has ended by itself and no process of it is left: see its log", self.phase);
+                if self.is_rescue() {
+                    self.undo(reason, false, now);
+                } else {
+                    self.look_after_source(call, reason, now);
+                }
+            }
+        }
+    }
+
     pub(super) fn on_source_gone(&mut self, now: Timestamp) {
         if self.source_gone || self.course != Course::Forward {
             return;
@@ -135,11 +167,14 @@ impl MigrationState {
         if self.facts.checkpoint.is_some() {
             // The dead need no RESUME. A hand-over that counts on the source's END would wait for ever: ask again with FENCE.
             self.forget(Step::Resume);
+            if doubt.as_ref().is_some_and(|doubt| doubt.call.step == Step::WatchCopy) {
+                self.issue(Step::WatchCopy, now);
+            }
             if self.phase == Phase::Finalizing {
                 self.forget(Step::HandOver);
                 self.enter(Phase::Finalizing, now);
                 self.issue(Step::HandOver, now);
-            } else if let Some(doubt) = doubt.filter(|doubt| doubt.call.step != Step::Resume) {
+            } else if let Some(doubt) = doubt.filter(|doubt| !matches!(doubt.call.step, Step::Resume | Step::WatchCopy)) {
                 self.repeat(&doubt.call, now);
             }
         } else if !self.is_outstanding(Step::Checkpoint) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::effect::{Call, Effect, EffectKey, Step};
 use super::state::{Course, MigrationState, Outstanding};
 use crate::checkpoint::CheckpointJob;
+use crate::phase::Phase;
 use crate::replay::{HandOverJob, ReplayJob};
 use crate::restore::RestoreJob;
 use crate::time::Timestamp;
@@ -16,19 +17,38 @@ const POLL_MIN: Duration = Duration::from_millis(1);
 impl MigrationState {
     /// Asks for a call, unless it is outstanding already.
     pub(super) fn issue(&mut self, step: Step, now: Timestamp) {
+        self.issue_after(step, Duration::ZERO, now);
+    }
+
+    /// Asks for a call after a pause, unless it is outstanding already.
+    pub(super) fn issue_after(&mut self, step: Step, pause: Duration, now: Timestamp) {
         if !self.is_outstanding(step) {
-            self.push(Outstanding { step, issue: 0, attempt: 1, not_before: now, since: now });
+            self.push(Outstanding { step, issue: 0, attempt: 1, not_before: now.after(pause), since: now });
         }
+    }
+
+    /// Asks a question that may be waiting for its interval at once. One that is being asked is left to its answer.
+    pub(super) fn hurry(&mut self, step: Step, now: Timestamp) {
+        self.outstanding.retain(|call| call.step != step || call.not_before <= now);
+        self.issue(step, now);
     }
 
     /// Asks the same question again after its interval.
     pub(super) fn poll_again(&mut self, step: Step, now: Timestamp) {
-        let every = if step == Step::WatchSource { self.spec.source_every } else { self.spec.progress_every };
-        self.push(Outstanding { step, issue: 0, attempt: 1, not_before: now.after(every.max(POLL_MIN)), since: now });
+        let every = match step {
+            Step::WatchSource => self.spec.source_every,
+            Step::WatchCopy => self.spec.copy_every,
+            _ if self.phase < Phase::Replaying => self.spec.contact_every,
+            _ => self.spec.progress_every,
+        };
+        self.issue_after(step, every.max(POLL_MIN), now);
     }
 
-    /// Asks for a failed call once more.
+    /// Asks for a failed call once more, unless it was asked for again meanwhile.
     pub(super) fn repeat(&mut self, call: &Outstanding, now: Timestamp) {
+        if self.is_outstanding(call.step) {
+            return;
+        }
         let pause = self.spec.retry.pause_after(call.attempt);
         self.push(Outstanding { attempt: call.attempt.saturating_add(1), not_before: now.after(pause), ..*call });
     }
@@ -53,9 +73,9 @@ impl MigrationState {
     fn push(&mut self, call: Outstanding) {
         match call.step {
             Step::Begin => self.traces.journal = true,
-            Step::Prepare => self.traces.copy = true,
+            Step::Prepare | Step::Stage(_) => self.traces.copy = true,
             Step::PreDump(_) | Step::Checkpoint => self.traces.checkpoint = true,
-            Step::Send => self.traces.transfer = true,
+            Step::Send(_) => self.traces.transfer = true,
             Step::Restore => {
                 self.traces.copy = true;
                 self.restore_tried = true;
@@ -74,7 +94,8 @@ impl MigrationState {
     fn effect(&self, asked: &Outstanding, now: Timestamp) -> Option<Effect> {
         let migration = self.spec.migration.clone();
         let limit = self.limit(asked.step, now);
-        let checkpoint_job = || CheckpointJob { migration: migration.clone(), leave_running: true, deadline: limit };
+        let parent = self.facts.parent();
+        let checkpoint_job = || CheckpointJob { migration: migration.clone(), parent, leave_running: true, deadline: limit };
         let restore_job = || RestoreJob { migration: migration.clone(), copy: self.spec.copy.clone(), deadline: limit };
         let call = match asked.step {
             Step::Begin => Call::Begin(ReplayJob {
@@ -90,12 +111,14 @@ impl MigrationState {
             Step::Park => Call::Park,
             Step::Checkpoint => Call::Checkpoint(checkpoint_job()),
             Step::Resume => Call::Resume,
-            Step::Send => {
-                let checkpoint = self.facts.checkpoint.clone()?;
-                let job = TransferJob { migration: migration.clone(), archive_bytes: checkpoint.archive_bytes, deadline: limit };
+            Step::Send(part) => {
+                let checkpoint = self.facts.part(part)?.clone();
+                let job = TransferJob { migration: migration.clone(), part, archive_bytes: checkpoint.archive_bytes, deadline: limit };
                 Call::Send { job, checkpoint }
             }
-            Step::Restore => Call::Restore { job: restore_job(), receipt: self.facts.receipt.clone()? },
+            Step::Stage(round) => Call::Stage { job: restore_job(), receipt: self.facts.round(round)?.receipt.clone()? },
+            Step::Restore => Call::Restore { job: restore_job(), receipts: self.facts.receipts()? },
+            Step::WatchCopy => Call::WatchCopy,
             Step::Progress => Call::Progress,
             Step::HandOver => Call::HandOver(HandOverJob { migration: migration.clone(), source_gone: self.source_gone, deadline: limit }),
             Step::Promote => Call::Promote,
@@ -124,7 +147,7 @@ impl MigrationState {
             _ => deadlines.call,
         };
         match step {
-            Step::Prepare | Step::PreDump(_) | Step::Checkpoint | Step::Send | Step::Restore => left,
+            Step::Prepare | Step::PreDump(_) | Step::Checkpoint | Step::Send(_) | Step::Stage(_) | Step::Restore => left,
             Step::HandOver => deadlines.hand_over.min(left),
             _ => deadlines.call.min(left),
         }

@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! Pending        begin ∥ prepare
-//! Checkpointing  pre-dump*, park, checkpoint
+//! Checkpointing  (pre-dump, send, stage)*, park, checkpoint
 //! Transferring   (chase: resume ∥) send
 //! Restoring      restore
-//! Replaying      progress, again and again
+//! Replaying      progress ∥ watch copy, again and again
 //! Finalizing     hand over ── the commit point ── promote, retire source, retire journal ∥ discards
 //! Completed
 //!
@@ -17,9 +17,13 @@
 //! Failed
 //! ```
 //!
-//! Beside all this, until the commit point, it is watched whether the source lives. If it dies before its checkpoint exists
-//! there is nothing to migrate. If it dies later the checkpoint and the journal are all there is of its state: the migration
-//! goes on against all odds until its deadlines, cannot be cancelled, and ends with FENCE instead of END.
+//! Beside all this, until the commit point, it is watched whether the source lives, and later the copy. The journal is looked at
+//! from `begin` on: that shows the source that somebody still drives the migration, and the engine whether the source has
+//! given it up. A copy that has ended rolls back at once.
+//!
+//! If the source dies before its checkpoint exists there is nothing to migrate. If it dies later the checkpoint and the journal
+//! are all there is of its state: the migration goes on against all odds until its deadlines, cannot be cancelled, and ends
+//! with FENCE instead of END.
 //!
 //! What always holds (and is proved by the property tests in `tests/engine`):
 //! - There is one commit point: the word of the journal, told by `hand_over` or `abort`. Nothing rolls back after it.
@@ -39,7 +43,9 @@ mod event;
 mod failure;
 mod forward;
 mod issue;
+mod pre_dump;
 mod rollback;
+mod rounds;
 mod spec;
 mod state;
 mod step;
@@ -47,6 +53,7 @@ mod step;
 pub use deadlines::Deadlines;
 pub use effect::{Call, Effect, EffectKey, Step};
 pub use event::{Answer, Event, Fault};
+pub use pre_dump::{PreDumpEnd, PreDumpPolicy};
 pub use spec::{DriverNames, MigrationSpec};
-pub use state::{Course, Facts, MigrationState, Outstanding, Traces, Undo};
+pub use state::{Course, Facts, MigrationState, Outstanding, Round, Traces, Undo};
 pub use step::step;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::deadlines::Deadlines;
+use super::pre_dump::PreDumpPolicy;
 use crate::checkpoint::CheckpointCapability;
 use crate::id::{InstanceId, MigrationId};
 use crate::replay::HandoverChoice;
@@ -23,8 +24,8 @@ pub struct MigrationSpec {
     pub copy: InstanceId,
     /// Whether the source works on while the copy is made.
     pub mode: HandoverChoice,
-    /// Pre-copy rounds before the source is parked; none where the checkpoint driver has no pre-dump.
-    pub pre_dump_rounds: u32,
+    /// Pre-dump rounds before the source is parked; none where the checkpoint driver has no pre-dump.
+    pub pre_dump: Option<PreDumpPolicy>,
     /// Limits.
     pub deadlines: Deadlines,
     /// Repetitions.
@@ -33,6 +34,11 @@ pub struct MigrationSpec {
     pub progress_every: Duration,
     /// Time between two looks at whether the source is still there.
     pub source_every: Duration,
+    /// Time between two looks at whether the copy is still there.
+    pub copy_every: Duration,
+    /// Time between two looks at the journal before the copy lives. The source takes them for the controller's sign of life,
+    /// so it must be well below its patience; and an ABORT is noticed by them.
+    pub contact_every: Duration,
 }
 
 impl MigrationSpec {
@@ -45,11 +51,13 @@ impl MigrationSpec {
             source,
             copy,
             mode: HandoverChoice::default(),
-            pre_dump_rounds: 0,
+            pre_dump: None,
             deadlines: Deadlines::default(),
             retry: RetryPolicy::default(),
             progress_every: Duration::from_millis(5),
             source_every: Duration::from_millis(100),
+            copy_every: Duration::from_millis(100),
+            contact_every: Duration::from_secs(1),
         }
     }
 }

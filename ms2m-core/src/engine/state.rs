@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::effect::Step;
+use super::pre_dump::PreDumpEnd;
 use super::spec::{DriverNames, MigrationSpec};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, PreDump};
 use crate::phase::Phase;
 use crate::replay::{Begun, CutOver, Parked, ReplayProgress, Retired};
 use crate::restore::Restored;
@@ -36,6 +37,17 @@ pub struct Undo {
     pub source_owns: bool,
 }
 
+/// A pre-dump round.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Round {
+    /// What it did.
+    pub pre_dump: PreDump,
+    /// Proof that it has arrived.
+    pub receipt: Option<Receipt>,
+    /// Whether the target has taken note of it; only then something builds on it.
+    pub staged: bool,
+}
+
 /// What the calls have told so far.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Facts {
@@ -43,17 +55,19 @@ pub struct Facts {
     pub begun: Option<Begun>,
     /// Whether the target is prepared.
     pub prepared: bool,
-    /// Bytes of all pre-dump rounds.
-    pub pre_dumped_bytes: u64,
+    /// Pre-dump rounds, in order.
+    pub rounds: Vec<Round>,
+    /// Why there were no further ones.
+    pub pre_dump_end: Option<PreDumpEnd>,
     /// Where the source was parked.
     pub parked: Option<Parked>,
-    /// The checkpoint.
+    /// The checkpoint, or its final part.
     pub checkpoint: Option<Checkpoint>,
     /// How long its call took.
     pub checkpoint_took: Option<Duration>,
     /// Whether a parked source goes on.
     pub resumed: bool,
-    /// What has arrived.
+    /// Proof that it has arrived.
     pub receipt: Option<Receipt>,
     /// The living copy.
     pub restored: Option<Restored>,
@@ -144,6 +158,9 @@ pub struct MigrationState {
     /// Whether a copy may ever have lived.
     pub(super) restore_tried: bool,
     pub(super) promoted: bool,
+    /// Whether the copy was seen alive after the commit point.
+    pub(super) copy_seen: bool,
+    pub(super) copy_lost: bool,
     pub(super) source_retired: bool,
     pub(super) outstanding: Vec<Outstanding>,
     pub(super) next_issue: u64,
@@ -169,6 +186,8 @@ impl MigrationState {
             left_behind: Traces::default(),
             restore_tried: false,
             promoted: false,
+            copy_seen: false,
+            copy_lost: false,
             source_retired: false,
             outstanding: Vec::new(),
             next_issue: 0,
@@ -223,6 +242,13 @@ impl MigrationState {
         self.source_gone
     }
 
+    /// Whether the copy has ended after it took the queue and before the source was ended. The source, the journal and the
+    /// checkpoint are kept until somebody has brought the copy back or has decided otherwise.
+    #[must_use]
+    pub fn copy_lost(&self) -> bool {
+        self.copy_lost
+    }
+
     /// What the calls have told.
     #[must_use]
     pub fn facts(&self) -> &Facts {
@@ -262,6 +288,7 @@ impl MigrationState {
             return None;
         }
         let limit = match self.course {
+            Course::Forward if self.is_pre_dumping() => self.spec.deadlines.pre_dumping,
             Course::Forward => self.spec.deadlines.of(self.phase),
             Course::Undoing(_) => self.spec.deadlines.rolling_back,
             Course::Committed => self.spec.deadlines.completing,

@@ -2,6 +2,7 @@
 
 use super::effect::{Effect, Step};
 use super::event::Event;
+use super::pre_dump::PreDumpEnd;
 use super::state::{Course, MigrationState, Undo};
 use crate::phase::Phase;
 use crate::replay::ReplayStanding;
@@ -72,6 +73,7 @@ impl MigrationState {
             return;
         }
         match &self.course {
+            Course::Forward if self.is_pre_dumping() => self.end_rounds(PreDumpEnd::Deadline, now),
             Course::Forward => {
                 let reason = self.expired();
                 self.undo(reason, false, now);

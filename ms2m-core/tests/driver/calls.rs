@@ -8,12 +8,21 @@ use async_trait::async_trait;
 use ms2m_core::engine::{MigrationSpec, Step};
 use ms2m_core::{
     AuditVerdict, Cancel, Clock, Driver, Error, ErrorKind, HandoverChoice, MemoryStore, MigrationId, MigrationState, Observer, Outcome,
-    Phase, Progress, ReplayStanding, Result, StateStore,
+    Part, Phase, PreDumpPolicy, Progress, ReplayStanding, Result, StateStore,
 };
 
 /// The calls of a smooth migration before and after its commit point.
-const FORWARD: [Step; 9] =
-    [Step::Begin, Step::Prepare, Step::Park, Step::Checkpoint, Step::Resume, Step::Send, Step::Restore, Step::Progress, Step::HandOver];
+const FORWARD: [Step; 9] = [
+    Step::Begin,
+    Step::Prepare,
+    Step::Park,
+    Step::Checkpoint,
+    Step::Resume,
+    Step::Send(Part::Final),
+    Step::Restore,
+    Step::Progress,
+    Step::HandOver,
+];
 const COMMITTED: [Step; 5] = [Step::Promote, Step::RetireSource, Step::RetireBroker, Step::DiscardTransfer, Step::DiscardCheckpoint];
 
 fn audited() -> AuditVerdict {
@@ -32,7 +41,7 @@ async fn the_report_has_the_promised_shape() {
     assert_eq!(
         keys(&json),
         expect(
-            "id outcome reason phase_reached checkpoint_source transfer_backend restore_target protocol bytes durations_ms ledger timeline"
+            "id outcome reason phase_reached checkpoint_source transfer_backend restore_target protocol bytes pre_dump durations_ms ledger timeline"
         )
     );
     assert_eq!(keys(&json["durations_ms"]), expect("freeze checkpoint transfer restore replay cutover_gap added_latency total"));
@@ -60,7 +69,15 @@ async fn the_report_has_the_promised_shape() {
 #[tokio::test(start_paused = true)]
 async fn hold_leaves_the_source_parked_until_the_end() {
     let sim = Arc::new(Sim::new());
-    let report = sim.driver().run(MigrationSpec { mode: HandoverChoice::Hold, pre_dump_rounds: 2, ..spec() }).await.unwrap();
+    let report = sim
+        .driver()
+        .run(MigrationSpec {
+            mode: HandoverChoice::Hold,
+            pre_dump: Some(PreDumpPolicy { rounds_max: 2, ..PreDumpPolicy::default() }),
+            ..spec()
+        })
+        .await
+        .unwrap();
     sim.check(&report);
     assert_eq!(report.outcome, Outcome::Completed);
     assert_eq!(sim.asked(Step::Resume), 0);
@@ -130,7 +147,7 @@ async fn a_call_that_never_answers_meets_a_deadline() {
 async fn a_pre_dump_that_does_not_work_is_done_without() {
     let sim = Arc::new(Sim::new());
     sim.always(Step::PreDump(1), Trouble::Fatal);
-    let report = sim.driver().run(MigrationSpec { pre_dump_rounds: 3, ..spec() }).await.unwrap();
+    let report = sim.driver().run(MigrationSpec { pre_dump: Some(PreDumpPolicy::default()), ..spec() }).await.unwrap();
     sim.check(&report);
     assert_eq!(report.outcome, Outcome::Completed);
     assert_eq!(sim.asked(Step::PreDump(2)), 0);
@@ -223,7 +240,7 @@ async fn an_observer_sees_every_phase_and_all_bytes() {
     );
     let progress = seen.progress.lock().unwrap();
     let of_bytes = ARCHIVE.len() as u64;
-    assert!(progress.contains(&Progress::Transfer { bytes: of_bytes, of_bytes }));
+    assert!(progress.contains(&Progress::Transfer { part: Part::Final, bytes: of_bytes, of_bytes }));
     assert!(progress.iter().any(|progress| matches!(progress, Progress::Replay(replay) if replay.lag() == 10)));
 }
 

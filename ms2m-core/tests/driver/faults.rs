@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::sim::{Sim, Trouble, for_polls, spec};
 use ms2m_core::engine::{MigrationSpec, Step};
-use ms2m_core::{Cancel, HandoverChoice, MigrationReport, Outcome};
+use ms2m_core::{Cancel, HandoverChoice, MigrationReport, Outcome, Part};
 
 async fn go_on(sim: &Arc<Sim>) -> MigrationReport {
     match sim.stored().await {
@@ -48,7 +48,7 @@ async fn the_driver_dies_twice_at_any_two_awaits() {
 #[tokio::test(start_paused = true)]
 async fn the_driver_dies_at_each_await_of_a_roll_back() {
     // The watch would make thousands of awaits of a hanging checkpoint, all alike.
-    let seldom = MigrationSpec { source_every: Duration::from_secs(20), ..spec() };
+    let seldom = MigrationSpec { source_every: Duration::from_secs(20), contact_every: Duration::from_secs(20), ..spec() };
     for (step, trouble) in [(Step::Restore, Trouble::Fatal), (Step::HandOver, Trouble::HangAfter), (Step::Checkpoint, Trouble::Hang)] {
         for polls in 0.. {
             let sim = Arc::new(Sim::new());
@@ -119,7 +119,7 @@ async fn the_source_dies_at_each_await() {
 /// The calls that the source's death makes fail may say so before the watch does.
 #[tokio::test(start_paused = true)]
 async fn a_dead_source_is_no_reason_to_give_up() {
-    for step in [Step::Send, Step::Restore, Step::Progress, Step::HandOver] {
+    for step in [Step::Send(Part::Final), Step::Restore, Step::Progress, Step::HandOver] {
         let sim = Arc::new(Sim::new());
         sim.trouble(step, &[Trouble::Fatal; 7]);
         let driver = sim.driver();
@@ -137,11 +137,11 @@ async fn a_dead_source_is_no_reason_to_give_up() {
 #[tokio::test(start_paused = true)]
 async fn a_rescue_cannot_be_cancelled() {
     let sim = Arc::new(Sim::new());
-    sim.trouble(Step::Send, &[Trouble::Retry]);
+    sim.trouble(Step::Send(Part::Final), &[Trouble::Retry]);
     let cancel = Cancel::new();
     let driver = sim.driver().with_cancel(cancel.clone());
     let mut running = Box::pin(driver.run(MigrationSpec { source_every: Duration::from_millis(5), ..spec() }));
-    while sim.asked(Step::Send) == 0 {
+    while sim.asked(Step::Send(Part::Final)) == 0 {
         assert!(for_polls(1, &mut running).await.is_none());
     }
     sim.truth().source_lives = false;
@@ -169,5 +169,5 @@ async fn when_even_the_rescue_fails_the_checkpoint_is_kept() {
     assert_eq!(report.outcome, Outcome::RolledBack);
     let reason = report.reason.unwrap();
     assert!(reason.contains("left behind: the transferred checkpoint, the checkpoint"), "{reason}");
-    assert!(sim.truth().checkpoint && sim.truth().arrived > 0);
+    assert!(sim.truth().checkpoint && !sim.truth().arrived.is_empty());
 }

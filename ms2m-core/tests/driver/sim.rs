@@ -1,7 +1,7 @@
 //! One small world that is source, transfer, target and broker at once, in virtual time. Every call has an await before and
 //! one after its effect, so a driver that is dropped leaves it undone, or done without an answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,10 +13,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use ms2m_core::engine::{MigrationSpec, MigrationState, Step};
 use ms2m_core::{
-    Begun, ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CutOver, Digest, Driver, Drivers, Error,
-    ErrorKind, HandOverJob, HandoverChoice, HandoverMode, InstanceId, MemoryStore, MigrationId, MigrationReport, MonotonicClock, Outcome,
-    Ownership, Parked, Protocol, Receipt, ReplayBroker, ReplayJob, ReplayProgress, ReplayStanding, RestoreJob, RestoreTarget, Restored,
-    Result, Retired, SourceStatus, StateStore, Timestamp, TransferBackend, TransferCapability, TransferJob,
+    Begun, ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, CutOver, Digest, Driver, Drivers,
+    Error, ErrorKind, HandOverJob, HandoverChoice, HandoverMode, InstanceId, MemoryStore, MigrationId, MigrationReport, MonotonicClock,
+    Outcome, Ownership, Parked, Part, PreDump, Protocol, Receipt, ReplayBroker, ReplayJob, ReplayProgress, ReplayStanding, RestoreJob,
+    RestoreTarget, Restored, Result, Retired, SourceStatus, StateStore, Timestamp, TransferBackend, TransferCapability, TransferJob,
 };
 
 /// What a call does for once instead of succeeding.
@@ -49,7 +49,12 @@ pub(crate) struct Truth {
     pub(crate) copy_lives: bool,
     pub(crate) promoted: bool,
     pub(crate) checkpoint: bool,
-    pub(crate) arrived: u64,
+    /// Bytes of each part at the target.
+    pub(crate) arrived: BTreeMap<Part, u64>,
+    pub(crate) staged: BTreeSet<Part>,
+    /// On what the final part builds.
+    pub(crate) parent: Option<u32>,
+    pub(crate) restored_from: Vec<Part>,
     pub(crate) lag: u64,
     pub(crate) calls: Vec<Step>,
 }
@@ -86,7 +91,10 @@ impl Sim {
                 copy_lives: false,
                 promoted: false,
                 checkpoint: false,
-                arrived: 0,
+                arrived: BTreeMap::new(),
+                staged: BTreeSet::new(),
+                parent: None,
+                restored_from: Vec::new(),
                 lag: 20,
                 calls: Vec::new(),
             }),
@@ -171,7 +179,7 @@ impl Sim {
         }
         assert!(!truth.journal, "the journal was left");
         let kept = report.reason.as_ref().is_some_and(|reason| reason.contains("left behind"));
-        assert!(kept || (!truth.checkpoint && truth.arrived == 0), "something was left: {truth:#?}");
+        assert!(kept || (!truth.checkpoint && truth.arrived.is_empty()), "something was left: {truth:#?}");
     }
 }
 
@@ -198,6 +206,24 @@ pub(crate) async fn for_polls<F: Future>(polls: usize, future: F) -> Option<F::O
     .await
 }
 
+impl Truth {
+    fn builds_on(&mut self, parent: Option<u32>) {
+        assert!(parent.is_none_or(|round| self.staged.contains(&Part::Round(round))), "builds on what the target lacks");
+        self.parent = parent;
+    }
+}
+
+fn dumped(job: &CheckpointJob, part: Part) -> Checkpoint {
+    Checkpoint {
+        migration: job.migration.clone(),
+        part,
+        parent: job.parent,
+        archive_bytes: ARCHIVE.len() as u64,
+        freeze: Duration::from_micros(700),
+        manifest: BTreeMap::new(),
+    }
+}
+
 fn missing(what: &str) -> Error {
     Error::fatal(ErrorKind::NotFound, format!("there is no {what}"))
 }
@@ -217,10 +243,13 @@ impl CheckpointSource for Sim {
         self.call(Step::WatchSource, status).await
     }
 
-    async fn pre_dump(&self, _job: &CheckpointJob, round: u32) -> Result<u64> {
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         self.call(Step::PreDump(round), |truth| {
+            assert!(!truth.parked, "a round after the source was parked");
+            truth.builds_on(job.parent);
             truth.checkpoint = true;
-            Ok(4096)
+            let checkpoint = dumped(job, Part::Round(round));
+            Ok(PreDump { checkpoint, dirty_bytes: 64_000_000 >> round, memory_bytes: 64_000_000 })
         })
         .await
     }
@@ -231,13 +260,9 @@ impl CheckpointSource for Sim {
             if !truth.source_lives {
                 return Err(missing("container"));
             }
+            truth.builds_on(job.parent);
             truth.checkpoint = true;
-            Ok(Checkpoint {
-                migration: job.migration.clone(),
-                archive_bytes: ARCHIVE.len() as u64,
-                freeze: Duration::from_micros(700),
-                manifest: BTreeMap::new(),
-            })
+            Ok(dumped(job, Part::Final))
         })
         .await
     }
@@ -284,10 +309,11 @@ impl TransferBackend for Sim {
             bytes += piece?.len() as u64;
         }
         assert_eq!(bytes, job.archive_bytes);
-        self.call(Step::Send, |truth| {
-            truth.arrived = bytes;
+        self.call(Step::Send(job.part), |truth| {
+            truth.arrived.insert(job.part, bytes);
             Ok(Receipt {
                 migration: job.migration.clone(),
+                part: job.part,
                 digest: Digest::of(ARCHIVE),
                 archive_bytes: bytes,
                 transferred_bytes: bytes / 2,
@@ -303,7 +329,8 @@ impl TransferBackend for Sim {
 
     async fn discard(&self, _migration: &MigrationId) -> Result<()> {
         self.call(Step::DiscardTransfer, |truth| {
-            truth.arrived = 0;
+            truth.arrived.clear();
+            truth.staged.clear();
             Ok(())
         })
         .await
@@ -320,13 +347,32 @@ impl RestoreTarget for Sim {
         self.call(Step::Prepare, |_| Ok(())).await
     }
 
-    async fn restore(&self, job: &RestoreJob, _receipt: &Receipt, _transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+    async fn stage(&self, _job: &RestoreJob, receipt: &Receipt, _transfer: Arc<dyn TransferBackend>) -> Result<()> {
+        let Part::Round(round) = receipt.part else { panic!("the final part is not staged") };
+        self.call(Step::Stage(round), |truth| {
+            assert!(truth.arrived.contains_key(&receipt.part), "staged before it arrived");
+            truth.staged.insert(receipt.part);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], _transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
         self.call(Step::Restore, |truth| {
-            assert!(truth.arrived > 0, "restored before it arrived");
+            let parts: Vec<Part> = receipts.iter().map(|receipt| receipt.part).collect();
+            assert!(parts.is_sorted() && parts.last() == Some(&Part::Final), "{parts:?}");
+            assert!(parts.iter().all(|part| truth.arrived.contains_key(part)), "restored before it arrived: {parts:?} of {truth:?}");
+            assert!(truth.parent.is_none() || parts.contains(&Part::Round(1)), "the chain has no beginning: {parts:?}");
+            truth.restored_from = parts;
             truth.copy_lives = true;
             Ok(Restored { copy: job.copy.clone(), restore: Duration::from_millis(1) })
         })
         .await
+    }
+
+    async fn status(&self, _migration: &MigrationId) -> Result<CopyStatus> {
+        let status = |truth: &mut Truth| Ok(if truth.copy_lives { CopyStatus::Present } else { CopyStatus::Gone });
+        self.call(Step::WatchCopy, status).await
     }
 
     async fn promote(&self, _migration: &MigrationId) -> Result<()> {
@@ -381,6 +427,9 @@ impl ReplayBroker for Sim {
 
     async fn progress(&self, _migration: &MigrationId) -> Result<ReplayProgress> {
         self.call(Step::Progress, |truth| {
+            if !truth.copy_lives {
+                return Ok(ReplayProgress { source_n: 120, copy_n: 0, standing: ReplayStanding::AwaitingCopy });
+            }
             truth.lag = truth.lag.saturating_sub(self.replayed_per_look);
             let standing = match (truth.owner, truth.lag, &self.verdict) {
                 (Owner::Copy, ..) => ReplayStanding::CopyOwns,

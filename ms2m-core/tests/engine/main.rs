@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use ms2m_core::engine::{Event, Step, step};
-use ms2m_core::{MigrationReport, Outcome, Phase};
+use ms2m_core::{MigrationReport, Outcome, Part, Phase};
 use proptest::prelude::*;
 use world::{How, World};
 
@@ -153,11 +153,15 @@ fn a_smooth_migration_asks_for_each_call_once_and_in_order() {
             Step::Prepare,
             Step::Begin,
             Step::PreDump(1),
+            Step::Send(Part::Round(1)),
+            Step::Stage(1),
             Step::PreDump(2),
+            Step::Send(Part::Round(2)),
+            Step::Stage(2),
             Step::Park,
             Step::Checkpoint,
             Step::Resume,
-            Step::Send,
+            Step::Send(Part::Final),
             Step::Restore,
             Step::HandOver,
             Step::Promote,

@@ -1,11 +1,13 @@
 //! What is really the case while the engine sees only answers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ms2m_core::engine::{Answer, Call, Course, DriverNames, Effect, Event, Fault, MigrationSpec, MigrationState, Step, step};
 use ms2m_core::{
-    Begun, Checkpoint, CheckpointCapability, CutOver, Digest, ErrorKind, HandoverMode, InstanceId, MigrationId, Ownership, Parked, Phase,
-    Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, RetryPolicy, SourceStatus, Timestamp, Verdict,
+    Begun, Checkpoint, CheckpointCapability, CopyStatus, CutOver, Digest, ErrorKind, HandoverMode, InstanceId, MigrationId, Ownership,
+    Parked, Part, Phase, PreDump, PreDumpPolicy, Protocol, Receipt, ReplayProgress, ReplayStanding, Restored, Retired, RetryPolicy,
+    SourceStatus, Timestamp, Verdict,
 };
 
 /// How a call answers.
@@ -51,13 +53,18 @@ pub(crate) struct World {
     parked: bool,
     checkpoint: bool,
     transferred: bool,
+    /// The copy has ended by itself.
+    copy_dead: bool,
+    /// Parts that have arrived, and rounds that the target has taken note of.
+    arrived: BTreeSet<Part>,
+    staged: BTreeSet<u32>,
 }
 
 impl World {
-    pub(crate) fn new(chase: bool, pre_dump_rounds: u32) -> Self {
+    pub(crate) fn new(chase: bool, rounds_max: u32) -> Self {
         let instance = |name| InstanceId::new(name).unwrap();
         let spec = MigrationSpec {
-            pre_dump_rounds,
+            pre_dump: Some(PreDumpPolicy { rounds_max, progress_min: 100, dirty_bytes_max: 0, ..PreDumpPolicy::default() }),
             // Few, so that giving up is not rare.
             retry: RetryPolicy { attempts_max: 2, ..RetryPolicy::default() },
             ..MigrationSpec::new(MigrationId::new("m-1").unwrap(), "orders", instance("source"), instance("copy"))
@@ -85,6 +92,9 @@ impl World {
             parked: false,
             checkpoint: false,
             transferred: false,
+            copy_dead: false,
+            arrived: BTreeSet::new(),
+            staged: BTreeSet::new(),
         }
     }
 
@@ -124,7 +134,7 @@ impl World {
         assert_eq!((state, effects), (self.state.clone(), Vec::new()), "a doubled answer changed something");
     }
 
-    /// One call answers: work before questions, and never the watch of the source, which could go on for ever.
+    /// One call answers: work before questions, and the watches, which could go on for ever, only where nothing else is asked.
     pub(crate) fn answer_work(&mut self, which: usize) {
         let find = |wanted: &dyn Fn(Step) -> bool| -> Vec<usize> {
             self.effects.iter().enumerate().filter(|(_, effect)| wanted(effect.key.step)).map(|(at, _)| at).collect()
@@ -132,6 +142,9 @@ impl World {
         let mut work = find(&|step| !step.is_poll());
         if work.is_empty() {
             work = find(&|step| step == Step::Progress);
+        }
+        if work.is_empty() {
+            work = find(&|step| step == Step::WatchCopy);
         }
         self.answer(work[which % work.len()], How::Well);
     }
@@ -156,6 +169,7 @@ impl World {
             Call::HandOver(_) => self.hand_over_asked = true,
             Call::Checkpoint(_) | Call::PreDump { .. } => self.checkpoint = true,
             Call::Send { .. } => self.transferred = true,
+            Call::Stage { .. } => self.prepared = true,
             _ => {}
         }
     }
@@ -177,7 +191,7 @@ impl World {
                 self.happen(effect, false);
                 fault(ErrorKind::Timeout, Verdict::Retry)
             }
-            How::Nonsense => Event::Done { issue, answer: Answer::PreDumped(u64::MAX) },
+            How::Nonsense => Event::Done { issue, answer: Answer::Parked(Parked { n: u64::MAX, digest: Digest::default() }) },
             How::Well | How::Otherwise => match self.happen(effect, how == How::Otherwise) {
                 Some(answer) => Event::Done { issue, answer },
                 None => fault(ErrorKind::NotFound, Verdict::Fatal),
@@ -194,23 +208,44 @@ impl World {
                 Answer::Begun(Begun { protocol: Protocol::Journal, mode, applied: 3 })
             }
             Call::WatchSource => Answer::Source(if self.source_lives { SourceStatus::Present } else { SourceStatus::Gone }),
-            Call::PreDump { .. } => Answer::PreDumped(4096),
+            Call::PreDump { job, round } => {
+                self.builds_on(job.parent);
+                let checkpoint = self.dumped(migration, Part::Round(*round), job.parent, otherwise);
+                Answer::PreDumped(PreDump { checkpoint, dirty_bytes: 4096, memory_bytes: 1 << 20 })
+            }
             Call::Park => Answer::Parked(Parked { n: 5, digest: Digest::default() }),
-            Call::Checkpoint(_) => {
-                Answer::Checkpoint(Checkpoint { migration, archive_bytes: 100, freeze: Duration::from_millis(12), manifest: [].into() })
+            Call::Checkpoint(job) => {
+                self.builds_on(job.parent);
+                Answer::Checkpoint(self.dumped(migration, Part::Final, job.parent, otherwise))
             }
             Call::Resume => {
                 self.parked = false;
                 Answer::Done
             }
-            Call::Send { .. } => Answer::Sent(Receipt {
-                migration,
-                digest: Digest::default(),
-                archive_bytes: 100,
-                transferred_bytes: 50,
-                location: "here".into(),
-            }),
-            Call::Restore { job, .. } => Answer::Restored(Restored { copy: job.copy.clone(), restore: Duration::from_millis(3) }),
+            Call::Send { job, checkpoint } => {
+                assert_eq!(job.part, checkpoint.part);
+                self.arrived.insert(job.part);
+                Answer::Sent(Receipt {
+                    migration,
+                    part: job.part,
+                    digest: Digest::default(),
+                    archive_bytes: 100,
+                    transferred_bytes: 50,
+                    location: "here".into(),
+                })
+            }
+            Call::Stage { receipt, .. } => {
+                let Part::Round(round) = receipt.part else { panic!("the final part is not staged") };
+                assert!(self.arrived.contains(&receipt.part), "staged before it arrived");
+                self.staged.insert(round);
+                Answer::Done
+            }
+            Call::Restore { job, receipts } => {
+                self.check_chain(receipts);
+                self.copy_dead = false;
+                Answer::Restored(Restored { copy: job.copy.clone(), restore: Duration::from_millis(3) })
+            }
+            Call::WatchCopy => Answer::Copy(self.copy_status(otherwise)),
             Call::Progress => Answer::Progress(self.progress(otherwise)),
             Call::HandOver(job) => {
                 assert!(!job.source_gone || !self.source_lives, "FENCE although the source may live");
@@ -247,6 +282,36 @@ impl World {
             }
             Call::Prepare(_) | Call::Promote => Answer::Done,
         })
+    }
+
+    fn builds_on(&self, parent: Option<u32>) {
+        assert!(parent.is_none_or(|round| self.staged.contains(&round)), "a dump on what the target lacks");
+    }
+
+    /// `otherwise`: the driver could not build on the parent and wrote everything.
+    fn dumped(&self, migration: MigrationId, part: Part, parent: Option<u32>, otherwise: bool) -> Checkpoint {
+        let parent = parent.filter(|_| !otherwise);
+        Checkpoint { migration, part, parent, archive_bytes: 100, freeze: Duration::from_millis(12), manifest: [].into() }
+    }
+
+    /// Whole, then each on the one before it, the final one last, and all there.
+    fn check_chain(&self, receipts: &[Receipt]) {
+        let facts = self.state.facts();
+        let mut before = None;
+        for receipt in receipts {
+            let checkpoint = facts.part(receipt.part).expect("a receipt of something dumped");
+            assert_eq!(checkpoint.parent, before, "a gap in the chain");
+            assert!(self.arrived.contains(&receipt.part), "a receipt of what has not arrived");
+            before = if let Part::Round(round) = receipt.part { Some(round) } else { None };
+        }
+        assert_eq!(receipts.last().map(|receipt| receipt.part), Some(Part::Final));
+    }
+
+    fn copy_status(&mut self, otherwise: bool) -> CopyStatus {
+        // After the commit somebody brings it back.
+        let healed = !otherwise && self.verdict == Verdicted::Copy;
+        self.copy_dead = (self.copy_dead || otherwise) && !healed;
+        if self.copy_dead { CopyStatus::Gone } else { CopyStatus::Present }
     }
 
     fn progress(&mut self, otherwise: bool) -> ReplayProgress {
@@ -314,7 +379,12 @@ impl World {
                 assert!(undoing, "a copy discarded on the way forward");
                 assert!(self.verdict == Verdicted::Source || !self.journal, "discards a copy that may own the queue");
             }
-            Step::Promote | Step::RetireSource => assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue"),
+            Step::RetireSource => {
+                assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue");
+                assert!(!state.copy_lost(), "ends the only one that has the state");
+            }
+            Step::Promote => assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue"),
+            Step::WatchCopy => assert!(!undoing && state.phase() >= Phase::Replaying),
             Step::HandOver => {
                 let resumed = !self.parked || !self.chase || state.source_gone();
                 assert!(*state.course() == Course::Forward && resumed, "hands over while the source is still to be resumed");

@@ -39,7 +39,7 @@ pub async fn checkpoint(make: impl AsyncFn() -> CheckpointSubject) {
 }
 
 fn job(name: &str) -> CheckpointJob {
-    CheckpointJob { migration: migration(name), leave_running: true, deadline: Duration::from_secs(30) }
+    CheckpointJob { migration: migration(name), parent: None, leave_running: true, deadline: Duration::from_secs(30) }
 }
 
 async fn yields_what_it_took(subject: &CheckpointSubject) {
@@ -77,14 +77,14 @@ async fn can_be_repeated(subject: &CheckpointSubject) {
 
 async fn says_what_it_cannot(subject: &CheckpointSubject) {
     if subject.source.capability().pre_dump {
-        for round in 0..2 {
+        for round in 1..3 {
             expect("pre-dump", subject.source.pre_dump(&job("pre-dump"), round)).await;
             assert!((subject.alive)(), "the container runs during and after a pre-dump");
         }
         expect("checkpoint after pre-dumps", subject.source.checkpoint(&job("pre-dump"))).await;
         expect("discard", subject.source.discard(&migration("pre-dump"))).await;
     } else {
-        let error = expect_err("pre-dump without the capability", subject.source.pre_dump(&job("pre-dump"), 0)).await;
+        let error = expect_err("pre-dump without the capability", subject.source.pre_dump(&job("pre-dump"), 1)).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     }
 }

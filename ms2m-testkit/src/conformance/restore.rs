@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ms2m_core::{InstanceId, Receipt, RestoreJob, RestoreTarget, TransferBackend, TransferJob};
+use ms2m_core::{InstanceId, Part, Receipt, RestoreJob, RestoreTarget, TransferBackend, TransferJob};
 use tokio::time::Instant;
 
 use super::{expect, expect_err, migration};
@@ -50,7 +50,7 @@ fn job(name: &str) -> RestoreJob {
 async fn sent(subject: &RestoreSubject, name: &str) -> (Arc<MemoryTransfer>, Receipt) {
     let transfer = Arc::new(MemoryTransfer::default());
     let archive_bytes = subject.archive.len() as u64;
-    let job = TransferJob { migration: migration(name), archive_bytes, deadline: Duration::from_secs(30) };
+    let job = TransferJob { migration: migration(name), part: Part::Final, archive_bytes, deadline: Duration::from_secs(30) };
     let receipt = expect("send", transfer.send(&job, pieces(subject.archive.clone()))).await;
     (transfer, receipt)
 }
@@ -62,11 +62,11 @@ async fn makes_one_copy(subject: &RestoreSubject) {
     expect("prepare again", target.prepare(&job)).await;
     assert_eq!((subject.live_copies)(), 0, "preparing makes no copy");
     let begun = Instant::now();
-    let restored = expect("restore", target.restore(&job, &receipt, transfer.clone())).await;
+    let restored = expect("restore", target.restore(&job, std::slice::from_ref(&receipt), transfer.clone())).await;
     assert_eq!(restored.copy, job.copy, "the copy is who it was asked to be");
     assert!(restored.restore <= begun.elapsed(), "a restore of {:?} is longer than the call: it is not measured", restored.restore);
     assert_eq!((subject.live_copies)(), 1, "one copy lives after restore");
-    let again = expect("restore again", target.restore(&job, &receipt, transfer)).await;
+    let again = expect("restore again", target.restore(&job, std::slice::from_ref(&receipt), transfer)).await;
     assert_eq!(again.copy, restored.copy, "a repeated restore answers with the living copy");
     assert_eq!((subject.live_copies)(), 1, "a repeated restore makes no second copy");
     expect("promote", target.promote(&job.migration)).await;
@@ -84,13 +84,13 @@ async fn errs_without_a_copy(subject: &RestoreSubject) {
         Arc::new(Chaos::new(transfer.clone(), options))
     };
     for moment in [Moment::Before, Moment::During] {
-        expect_err("restore from a transfer that fails", target.restore(&job, &receipt, breaking(moment))).await;
+        expect_err("restore from a transfer that fails", target.restore(&job, std::slice::from_ref(&receipt), breaking(moment))).await;
         assert_eq!((subject.live_copies)(), 0, "no copy lives after a failed restore ({moment:?})");
     }
     let elsewhere: Arc<dyn TransferBackend> = Arc::new(MemoryTransfer::default());
-    expect_err("restore of what has not arrived", target.restore(&job, &receipt, elsewhere)).await;
+    expect_err("restore of what has not arrived", target.restore(&job, std::slice::from_ref(&receipt), elsewhere)).await;
     assert_eq!((subject.live_copies)(), 0, "no copy lives when there is nothing to restore");
-    expect("restore after failed ones", target.restore(&job, &receipt, transfer)).await;
+    expect("restore after failed ones", target.restore(&job, std::slice::from_ref(&receipt), transfer)).await;
     assert_eq!((subject.live_copies)(), 1, "failures leave nothing that hinders the next restore");
     expect("discard", target.discard(&job.migration)).await;
 }
@@ -102,7 +102,7 @@ async fn discards(subject: &RestoreSubject) {
     expect("discard of what was only prepared", target.discard(&job.migration)).await;
     let (transfer, receipt) = sent(subject, "discard").await;
     expect("prepare after discard", target.prepare(&job)).await;
-    expect("restore", target.restore(&job, &receipt, transfer)).await;
+    expect("restore", target.restore(&job, std::slice::from_ref(&receipt), transfer)).await;
     expect("discard", target.discard(&job.migration)).await;
     assert_eq!((subject.live_copies)(), 0, "no copy lives after discard");
     expect("discard again", target.discard(&job.migration)).await;

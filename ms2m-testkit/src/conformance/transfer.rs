@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, TransferBackend, TransferJob};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Receipt, Result, TransferBackend, TransferJob};
 
 use super::{expect, expect_err, migration, read, within};
 use crate::workload::body;
@@ -29,7 +29,7 @@ pub async fn transfer<B: TransferBackend + ?Sized>(make: impl AsyncFn() -> Arc<B
 }
 
 fn job(name: &str, bytes: usize) -> TransferJob {
-    TransferJob { migration: migration(name), archive_bytes: bytes as u64, deadline: DEADLINE }
+    TransferJob { migration: migration(name), part: Part::Final, archive_bytes: bytes as u64, deadline: DEADLINE }
 }
 
 fn archive(seed: u64, bytes: usize) -> Bytes {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ms2m_core::{
-    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Result, SourceStatus,
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Part, Result,
+    SourceStatus,
 };
 use tokio::time::timeout;
 
@@ -100,11 +101,12 @@ impl CheckpointSource for SnapshotSource {
         }
         self.taken().insert(job.migration.clone(), snapshot.bytes);
         let manifest = BTreeMap::from([("engine".to_owned(), "snapshot".to_owned())]);
-        Ok(Checkpoint { migration: job.migration.clone(), archive_bytes, freeze: snapshot.freeze, manifest })
+        let (migration, freeze) = (job.migration.clone(), snapshot.freeze);
+        Ok(Checkpoint { migration, part: Part::Final, parent: None, archive_bytes, freeze, manifest })
     }
 
     async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream> {
-        let taken = self.taken().get(&checkpoint.migration).cloned();
+        let taken = self.taken().get(&checkpoint.migration).filter(|_| checkpoint.part == Part::Final).cloned();
         let bytes = taken.ok_or_else(|| Error::fatal(ErrorKind::NotFound, "no such snapshot").with("migration", &checkpoint.migration))?;
         let offset = usize::try_from(offset_bytes).unwrap_or(usize::MAX).min(bytes.len());
         Ok(pieces(bytes.slice(offset..)))

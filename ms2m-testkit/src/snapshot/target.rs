@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use ms2m_core::{CopyStatus, Digest, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -19,6 +19,12 @@ pub trait SnapshotHost: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Then nothing of it runs.
     async fn start(&self, job: &RestoreJob, state: Bytes) -> Result<()>;
+
+    /// Whether the copy is there; [`CopyStatus::Gone`] only when no process of it is left, certainly.
+    ///
+    /// # Errors
+    /// When it cannot be found out now.
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus>;
 
     /// Ends the copy. Missing is `Ok`.
     ///
@@ -87,7 +93,11 @@ impl RestoreTarget for SnapshotTarget {
         Ok(())
     }
 
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        let [receipt] = receipts else {
+            let text = format!("a snapshot comes as one part, not as {}: it was taken by another driver", receipts.len());
+            return Err(Error::fatal(ErrorKind::Invalid, text).with("migration", &job.migration));
+        };
         let mut alive = self.alive.lock().await;
         if let Some(restored) = alive.get(&job.migration) {
             return Ok(restored.clone());
@@ -103,6 +113,10 @@ impl RestoreTarget for SnapshotTarget {
         let restored = Restored { copy: job.copy.clone(), restore: begun.elapsed() };
         alive.insert(job.migration.clone(), restored.clone());
         Ok(restored)
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        self.host.status(migration).await
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use ms2m_core::{
-    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Receipt, RestoreJob,
-    RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, Error, ErrorKind, MigrationId, PreDump,
+    Receipt, RestoreJob, RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -166,7 +166,7 @@ impl<T: CheckpointSource + ?Sized> CheckpointSource for Chaos<T> {
         self.call("status", self.inner.status()).await
     }
 
-    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         self.call("pre_dump", self.inner.pre_dump(job, round)).await
     }
 
@@ -197,8 +197,16 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Chaos<T> {
         self.call("prepare", self.inner.prepare(job)).await
     }
 
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
-        self.call("restore", self.inner.restore(job, receipt, transfer)).await
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
+        self.call("stage", self.inner.stage(job, receipt, transfer)).await
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        self.call("restore", self.inner.restore(job, receipts, transfer)).await
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        self.call("copy status", self.inner.status(migration)).await
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ms2m_core::{
-    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, MigrationId, Receipt, RestoreJob, RestoreTarget,
-    Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, MigrationId, PreDump, Receipt, RestoreJob,
+    RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
 };
 use tokio::time::sleep;
 
@@ -66,7 +66,7 @@ impl<T: CheckpointSource + ?Sized> CheckpointSource for Delayed<T> {
         self.inner.status().await
     }
 
-    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         sleep(self.latency).await;
         self.inner.pre_dump(job, round).await
     }
@@ -103,9 +103,19 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Delayed<T> {
         self.inner.prepare(job).await
     }
 
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         sleep(self.latency).await;
-        self.inner.restore(job, receipt, transfer).await
+        self.inner.stage(job, receipt, transfer).await
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        sleep(self.latency).await;
+        self.inner.restore(job, receipts, transfer).await
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        sleep(self.latency).await;
+        self.inner.status(migration).await
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
 use ms2m_core::{
-    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, MigrationId, Receipt, RestoreJob, RestoreTarget,
-    Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, MigrationId, PreDump, Receipt, RestoreJob,
+    RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -80,7 +80,7 @@ impl<T: CheckpointSource + ?Sized> CheckpointSource for Throttled<T> {
         self.inner.status().await
     }
 
-    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<u64> {
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         self.inner.pre_dump(job, round).await
     }
 
@@ -111,9 +111,18 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Throttled<T> {
         self.inner.prepare(job).await
     }
 
-    async fn restore(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s));
-        self.inner.restore(job, receipt, slow).await
+        self.inner.stage(job, receipt, slow).await
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s));
+        self.inner.restore(job, receipts, slow).await
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        self.inner.status(migration).await
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {

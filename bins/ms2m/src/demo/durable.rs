@@ -42,7 +42,8 @@ impl CheckpointSource for DurableSnapshots {
     async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream> {
         match self.0.open(checkpoint, offset_bytes).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let job = CheckpointJob { migration: checkpoint.migration.clone(), leave_running: true, deadline: READ_AGAIN };
+                let job =
+                    CheckpointJob { migration: checkpoint.migration.clone(), parent: None, leave_running: true, deadline: READ_AGAIN };
                 self.0.checkpoint(&job).await?;
                 self.0.open(checkpoint, offset_bytes).await
             }

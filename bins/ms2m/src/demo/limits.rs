@@ -18,6 +18,7 @@ pub(crate) fn impatient() -> (Deadlines, RetryPolicy) {
     let seconds = Duration::from_secs;
     let deadlines = Deadlines {
         pending: seconds(10),
+        pre_dumping: seconds(10),
         checkpointing: seconds(10),
         transferring: seconds(10),
         restoring: seconds(10),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ms2m_consumer::{ChannelSink, Consumer, QueueSpec, Snapshot};
-use ms2m_core::{Error, ErrorKind, InstanceId, MigrationId, RestoreJob, Result, SystemClock};
+use ms2m_core::{CopyStatus, Error, ErrorKind, InstanceId, MigrationId, RestoreJob, Result, SystemClock};
 use ms2m_testkit::snapshot::SnapshotHost;
 use ms2m_testkit::{MemoryBroker, SimulatedClock};
 
@@ -99,6 +99,11 @@ impl SnapshotHost for Node {
         let copy = self.launch(&job.copy, Some(Snapshot::decode(&state)?))?;
         self.copies().insert(job.migration.clone(), copy);
         Ok(())
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        let lives = self.copies().get(migration).is_some_and(|copy| copy.lives());
+        Ok(if lives { CopyStatus::Present } else { CopyStatus::Gone })
     }
 
     async fn end(&self, migration: &MigrationId) -> Result<()> {

@@ -90,6 +90,7 @@ fn report(leg: &Leg, moments: &Moments, bytes: u64, source: &Plain, replayed: u6
         restore_target: "task".into(),
         protocol: Some(Protocol::Mirror),
         bytes: Bytes { archive: bytes, transferred: bytes },
+        pre_dump: Vec::new(),
         durations_ms: DurationsMs {
             freeze: Some(0.0),
             transfer: moments.between(Milestone::Thawed, Milestone::Transferred),

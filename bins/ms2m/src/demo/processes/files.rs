@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ms2m_core::{
-    ByteStream, Digest, Error, ErrorKind, MigrationId, MigrationState, Receipt, Result, StateStore, TransferBackend, TransferCapability,
-    TransferJob,
+    ByteStream, Digest, Error, ErrorKind, MigrationId, MigrationState, Part, Receipt, Result, StateStore, TransferBackend,
+    TransferCapability, TransferJob,
 };
 use ms2m_testkit::MemoryTransfer;
 use ms2m_testkit::memory_transfer::pieces;
@@ -48,8 +48,8 @@ impl StateStore for FileStore {
 pub(super) struct FileTransfer(pub(super) PathBuf);
 
 impl FileTransfer {
-    fn file(&self, migration: &MigrationId) -> PathBuf {
-        self.0.join(format!("{migration}.checkpoint"))
+    fn file(&self, migration: &MigrationId, part: Part) -> PathBuf {
+        self.0.join(migration.as_str()).join(part.to_string())
     }
 }
 
@@ -67,7 +67,7 @@ impl TransferBackend for FileTransfer {
         // Snapshots of a demo are small: collected and checked in memory, then written as a whole.
         let memory = MemoryTransfer::new(SNAPSHOT_BYTES_MAX);
         let receipt = memory.send(job, body).await?;
-        let path = self.file(&job.migration);
+        let path = self.file(&job.migration, job.part);
         let unfinished = path.with_extension("unfinished");
         let mut content = Vec::with_capacity(usize::try_from(receipt.archive_bytes).unwrap_or_default());
         let mut arrived = memory.open(&receipt, 0).await?;
@@ -75,12 +75,17 @@ impl TransferBackend for FileTransfer {
             content.extend_from_slice(&piece?);
         }
         let location = path.display().to_string();
-        blocking(move || std::fs::write(&unfinished, content).and_then(|()| std::fs::rename(&unfinished, path)).map_err(failed)).await?;
+        let write = move || {
+            std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            std::fs::write(&unfinished, content)?;
+            std::fs::rename(&unfinished, path)
+        };
+        blocking(move || write().map_err(failed)).await?;
         Ok(Receipt { location, ..receipt })
     }
 
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-        let content = Bytes::from(tokio::fs::read(self.file(&receipt.migration)).await.map_err(failed)?);
+        let content = Bytes::from(tokio::fs::read(self.file(&receipt.migration, receipt.part)).await.map_err(failed)?);
         if Digest::of(&content) != receipt.digest {
             return Err(Error::undo(ErrorKind::Corrupt, "the transferred checkpoint has changed").with("digest", receipt.digest));
         }
@@ -89,7 +94,10 @@ impl TransferBackend for FileTransfer {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
-        remove(self.file(migration)).await
+        match tokio::fs::remove_dir_all(self.0.join(migration.as_str())).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ms2m_core::{Error, ErrorKind, MigrationId, RestoreJob, Result};
+use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, RestoreJob, Result};
 use ms2m_testkit::snapshot::SnapshotHost;
 
 use super::spawn::{Layout, Spawner};
@@ -40,6 +40,11 @@ impl SnapshotHost for Node {
         write(&path, &state)
             .map_err(|error| Error::retry(ErrorKind::Unavailable, "the copy's snapshot cannot be written").caused_by(error))?;
         self.spawner.consumer(&self.args, &self.queue, &self.effects, &job.copy, Some(&path)).await
+    }
+
+    async fn status(&self, _: &MigrationId) -> Result<CopyStatus> {
+        let lives = self.layout.process(self.leg.copy.as_str()).lives()?;
+        Ok(if lives { CopyStatus::Present } else { CopyStatus::Gone })
     }
 
     async fn end(&self, _: &MigrationId) -> Result<()> {
