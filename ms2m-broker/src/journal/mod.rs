@@ -20,7 +20,7 @@ pub use options::JournalOptions;
 use session::Session;
 
 use crate::link::Broker;
-use crate::protocol::{Answer, Begin, Call, JournalView, MigrationTag, Owner, Refusal};
+use crate::protocol::{Answer, Begin, Call, JournalView, Owner, Refusal};
 
 /// Hands one queue over. Make one per migration; after a crash make it again with the same queue, and call on.
 pub struct JournalBroker {
