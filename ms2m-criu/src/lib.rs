@@ -3,10 +3,12 @@
 //! - [`archive`] reads what container engines write, and reads and writes our own, safely and in constant memory.
 //! - [`image`] decodes CRIU's image files.
 //! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
+//! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
 //! - [`check`] is the line in which checks report.
 #![deny(missing_docs)]
 
 pub mod archive;
 pub mod check;
+pub mod criu;
 pub mod image;
 pub mod inspect;
