@@ -5,6 +5,7 @@
 //! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
 //! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
+//! - [`store`] is where drivers keep what they take and what arrives.
 //! - [`check`] is the line in which checks report.
 #![deny(missing_docs)]
 
@@ -14,3 +15,4 @@ pub mod criu;
 pub mod doctor;
 pub mod image;
 pub mod inspect;
+pub mod store;
