@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::demo::DemoArgs;
 use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
+use crate::inspect::InspectArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
@@ -25,6 +26,11 @@ pub(crate) enum Command {
     /// Without options everything runs inside this process: no root, no network, done in seconds. With --broker it runs on a
     /// real RabbitMQ, and consumers and publishers are processes of their own.
     Demo(DemoArgs),
+    /// Tell what is in a checkpoint, and whether it can be restored here.
+    ///
+    /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing
+    /// that decides about a restore on this machine. Needs no root. Exit status 0 when the checkpoint could be read, whatever the verdict.
+    Inspect(InspectArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.

@@ -18,5 +18,5 @@ mod stage;
 mod story;
 mod workload;
 
-pub(crate) use args::DemoArgs;
+pub(crate) use args::{DemoArgs, Output};
 pub(crate) use run::run;
