@@ -4,12 +4,20 @@
 //! compare times only with other times from the same boot. It has Debian 13: CRIU 4.1, runc 1.1, crun 1.21, cgroup v2, `iptables`.
 //! [`Bundle`](crate::Bundle) works in there. The host's 127.0.0.1 is 10.0.2.2.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 use std::{env, fs};
 
 use crate::inside::{AMQP, INSIDE, MANAGEMENT, RAN, body_here, rabbitmq, test_name};
 use crate::{Here, MachineError, Options, is_inside, paths};
+
+/// Of the directories that tests share with their machines. Whoever can lock the file in it may remove one.
+const PREFIX: &str = "ms2m-vm-";
+const LOCK: &str = "lock";
+/// Its lock may still be missing.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// The host's loopback as the guest reaches it.
 const HOST: &str = "10.0.2.2";
@@ -33,7 +41,10 @@ pub fn inside(options: &Options, body: impl FnOnce(&Here)) {
         return body_here(options, body);
     }
     let name = test_name();
-    let share = tempfile::Builder::new().prefix("ms2m-vm-").tempdir().expect("a directory");
+    sweep();
+    let share = tempfile::Builder::new().prefix(PREFIX).tempdir().expect("a directory");
+    let lock = File::create(share.path().join(LOCK)).expect("a file");
+    lock.lock().expect("a lock");
     let test = env::current_exe().expect("the test's program");
     for program in options.programs.iter().chain([&test]) {
         let target = share.path().join(program.file_name().expect("a name"));
@@ -54,10 +65,22 @@ pub fn program(path: &Path) -> PathBuf {
 
 fn boot(options: &Options, directory: &Path, command: &str) -> Result<Output, MachineError> {
     let script = paths::workspace().unwrap_or_default().join("testbed/vm");
-    let mut vm = Command::new(&script);
-    vm.arg("run").arg(directory).arg(command).stdin(Stdio::null());
+    // It ends with this thread, which waits for it.
+    let mut vm = Command::new("setpriv");
+    vm.args(["--pdeathsig", "KILL"]).arg(&script).arg("run").arg(directory).arg(command).stdin(Stdio::null());
     vm.env("VM_MEM", options.memory_mib.to_string()).env("VM_TIMEOUT", options.deadline.as_secs().to_string());
     vm.output().map_err(MachineError::io("run", script))
+}
+
+/// Removes what killed tests have left.
+fn sweep() {
+    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
+        let old = entry.metadata().and_then(|data| data.modified()).is_ok_and(|time| time.elapsed().is_ok_and(|age| age > FRESH));
+        let ours = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if ours && old && File::create(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// The test's program is copied into memory: every page of it would otherwise come through the emulated wire.

@@ -1,7 +1,11 @@
 //! The virtual machine. One boot checks everything: a boot takes most of a minute.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use ms2m_testkit_machine::{Bundle, Options, vm};
 
@@ -26,4 +30,43 @@ fn pre_dump_bundles_and_the_broker_work() {
             std::fs::remove_dir_all(image).expect("an image");
         }
     });
+}
+
+const SHARE: &str = "MS2M_VM_TEST_SHARE";
+
+/// Not a test: what the next one kills.
+#[test]
+#[ignore = "started by a_killed_test_ends_its_virtual_machine"]
+fn holds_a_virtual_machine() {
+    let share = env::var_os(SHARE).expect("started by a test");
+    vm::run(Path::new(&share), "sleep 1000").expect("the script");
+}
+
+#[test]
+fn a_killed_test_ends_its_virtual_machine() {
+    let share = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("vm-{}", std::process::id()));
+    fs::create_dir_all(&share).expect("a directory");
+    let mut command = Command::new(env::current_exe().expect("this program"));
+    let mut test = command.args(["holds_a_virtual_machine", "--exact", "--ignored"]).env(SHARE, &share).spawn().expect("this program");
+    // Its own command line does not name the directory, those of the emulator's keepers do.
+    wait(|| running(&share).len() >= 2);
+    sleep(Duration::from_secs(1));
+    test.kill().and_then(|()| test.wait()).expect("it ends");
+    wait(|| running(&share).is_empty());
+    fs::remove_dir_all(&share).expect("the directory");
+}
+
+fn wait(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "in vain");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// The command lines that name a directory.
+fn running(directory: &Path) -> Vec<String> {
+    let lines =
+        fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(&directory.display().to_string())).collect()
 }
