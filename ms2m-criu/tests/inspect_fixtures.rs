@@ -198,15 +198,17 @@ fn a_directory_tells_what_its_archive_does() {
     assert_eq!(directory.restorable, CheckResult::Fail);
 }
 
+type Change<'a> = &'a dyn Fn(&mut Here);
+
 #[test]
 fn each_lack_of_the_machine_has_its_line() {
     let archive = fixtures().join("containerd.tar.gz");
-    let judge = |change: &dyn Fn(&mut Here)| {
+    let judge = |change: Change| {
         let mut machine = here();
         change(&mut machine);
         inspect(&archive, &Limits::default(), &machine).unwrap()
     };
-    let cases: [(&str, CheckResult, &dyn Fn(&mut Here)); 9] = [
+    let cases: [(&str, CheckResult, Change); 9] = [
         ("architecture", CheckResult::Fail, &|here| here.architecture = "aarch64".into()),
         ("criu", CheckResult::Fail, &|here| here.criu = None),
         ("criu", CheckResult::Fail, &|here| here.criu = Some("4.1.1".into())),

@@ -118,9 +118,11 @@ async fn a_file_that_changes_is_an_error() {
     assert_eq!(collect(plan.stream(0)).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
+type Spoil<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_does_not_travel_is_named() {
-    let spoil: [(&str, &dyn Fn(&Path)); 7] = [
+    let spoil: [(&str, Spoil); 7] = [
         ("neither a file nor a directory", &|home| std::os::unix::fs::symlink("/etc", home.join("containers/a/link")).unwrap()),
         ("earlier image directory", &|home| std::os::unix::fs::symlink("/etc", home.join("containers/b/checkpoint/parent")).unwrap()),
         ("earlier image directory", &|home| std::os::unix::fs::symlink("../../b", home.join("containers/b/checkpoint/parent")).unwrap()),

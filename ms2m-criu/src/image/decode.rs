@@ -69,7 +69,8 @@ impl Images {
         let part = |prefix: &'static str| images.range(prefix.to_owned()..).take_while(move |(name, _)| name.starts_with(prefix));
         let one = |name: &'static str, magic| images.get(name).map(|image| Entries::new(name, magic, image)).transpose();
 
-        found.inventory = one("inventory.img", Magic::Inventory)?.map(|entries| entries.only().map(inventory)).transpose()?;
+        found.inventory =
+            one("inventory.img", Magic::Inventory)?.map(|entries| entries.only().map(|entry| inventory(&entry))).transpose()?;
         if let Some(entries) = one("files.img", Magic::Files)? {
             for entry in entries.decoded::<wire::FileEntry>() {
                 let entry = entry?;
@@ -234,7 +235,7 @@ fn vmas(mm: &wire::MmEntry) -> Vec<VmaSummary> {
     sums.into_iter().map(|(kind, (count, bytes))| VmaSummary { kind: kind.into(), count, bytes }).collect()
 }
 
-fn inventory(entry: wire::InventoryEntry) -> Inventory {
+fn inventory(entry: &wire::InventoryEntry) -> Inventory {
     let lsm = match entry.lsm {
         Some(1) => "selinux",
         Some(2) => "apparmor",

@@ -305,7 +305,7 @@ pub(super) struct StatsEntry {
     pub(super) restore: Option<RestoreEntry>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct DumpEntry {
     #[prost(uint32, tag = "1")]
     pub(super) freezing_time: u32,
@@ -325,7 +325,7 @@ pub(super) struct DumpEntry {
     pub(super) pages_lazy: u64,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Message)]
 pub(super) struct RestoreEntry {
     #[prost(uint64, tag = "1")]
     pub(super) pages_compared: u64,

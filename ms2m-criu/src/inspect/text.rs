@@ -26,14 +26,14 @@ impl Node {
 
 /// Bytes as people write them.
 pub(super) fn size(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut scale = 1_u64;
-    while bytes / scale >= 1024 && unit < 4 {
-        scale <<= 10;
-        unit += 1;
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (0..UNITS.len() - 1).find(|unit| bytes >> (10 * (unit + 1)) == 0).unwrap_or(UNITS.len() - 1);
+    if unit == 0 {
+        return format!("{bytes} B");
     }
-    let name = ["B", "KiB", "MiB", "GiB", "TiB"][unit];
-    if unit == 0 { format!("{bytes} B") } else { format!("{}.{} {name}", bytes / scale, bytes % scale * 10 / scale) }
+    let scale = 1_u128 << (10 * unit);
+    let tenths = (u128::from(bytes) * 10 + scale / 2) / scale;
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
 fn micros(us: u32) -> String {
@@ -208,7 +208,9 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
-        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (u64::MAX, "16777215.9 TiB")] {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (270_847, "264.5 KiB"), (u64::MAX, "16777216.0 TiB")]
+        {
             assert_eq!(size(bytes), text);
         }
     }
