@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ms2m_core::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::{ContainerState, ContainerStatus, External, Process, Runtime, mounts};
+use super::{ContainerState, ContainerStatus, External, Layers, Process, Runtime, mounts};
 
 /// A running container.
 #[derive(Debug)]
@@ -105,6 +105,14 @@ impl Container {
     /// When its mounts cannot be read.
     pub fn externals(&self) -> Result<Vec<External>> {
         mounts::externals(self)
+    }
+
+    /// The layers of its root file system; `None` when that is a plain directory.
+    ///
+    /// # Errors
+    /// When its mounts cannot be read.
+    pub fn layers(&self) -> Result<Option<Layers>> {
+        mounts::layers(self)
     }
 
     /// Whether it has a namespace of this type that was made for it alone.

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use self::container::Container;
-pub use self::mounts::{External, ExternalKind};
+pub use self::mounts::{External, ExternalKind, Layers};
 pub use self::process::Process;
 pub use self::source::RuntimeSource;
 pub use self::state::{ContainerState, ContainerStatus};

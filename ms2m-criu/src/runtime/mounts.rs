@@ -11,6 +11,7 @@ use procfs::process::MountInfo;
 use serde::{Deserialize, Serialize};
 
 use super::Container;
+use crate::archive::MountFact;
 
 /// What an external mount is.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,6 +46,45 @@ pub struct External {
 }
 
 impl External {
+    /// How it is noted in a checkpoint's manifest.
+    #[must_use]
+    pub fn fact(&self) -> MountFact {
+        let kind = match &self.kind {
+            ExternalKind::Bind => "bind".to_owned(),
+            ExternalKind::MaskedFile => "masked-file".to_owned(),
+            ExternalKind::MaskedDirectory => "masked-directory".to_owned(),
+            ExternalKind::Tmpfs { .. } => "tmpfs".to_owned(),
+            ExternalKind::Cgroup { controllers: None } => "cgroup2".to_owned(),
+            ExternalKind::Cgroup { controllers: Some(names) } => format!("cgroup:{}", names.join(",")),
+        };
+        MountFact { destination: self.destination.display().to_string(), kind, read_only: false, volume: None }
+    }
+
+    /// What a manifest notes, if it is an external mount.
+    #[must_use]
+    pub fn from_fact(fact: &MountFact) -> Option<Self> {
+        let kind = match fact.kind.as_str() {
+            "bind" => ExternalKind::Bind,
+            "masked-file" => ExternalKind::MaskedFile,
+            "masked-directory" => ExternalKind::MaskedDirectory,
+            "tmpfs" => ExternalKind::Tmpfs { options: String::new() },
+            "cgroup2" => ExternalKind::Cgroup { controllers: None },
+            other => {
+                let names = other.strip_prefix("cgroup:")?.split(',').map(str::to_owned).collect();
+                ExternalKind::Cgroup { controllers: Some(names) }
+            }
+        };
+        Some(Self { destination: PathBuf::from(&fact.destination), kind })
+    }
+
+    /// The name under which its content travels: the destination without slashes.
+    #[must_use]
+    pub fn volume(&self) -> String {
+        let destination = self.destination.display().to_string();
+        // `-` becomes `--`, so that two destinations never share a name.
+        destination.trim_matches('/').replace('-', "--").replace('/', "-")
+    }
+
     /// CRIU's option `external` for a dump.
     #[must_use]
     pub fn dump_option(&self) -> String {
@@ -115,4 +155,26 @@ fn tmpfs_options(mount: &MountInfo) -> String {
         .collect();
     options.sort();
     options.join(",")
+}
+
+/// The overlay that a container's root file system is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Layers {
+    /// The image, topmost layer first.
+    pub lower: Vec<PathBuf>,
+    /// What the container has written.
+    pub upper: Option<PathBuf>,
+}
+
+pub(super) fn layers(container: &Container) -> Result<Option<Layers>> {
+    let cannot = |error: procfs::ProcError| {
+        Error::undo(ErrorKind::Other, "the container's mounts cannot be read").with("container", container.id()).caused_by(error)
+    };
+    let mounts = procfs::process::Process::new(container.process().pid()).and_then(|process| process.mountinfo()).map_err(cannot)?;
+    let root = mounts.into_iter().find(|mount| mount.mount_point == Path::new("/"));
+    let Some(root) = root.filter(|root| root.fs_type == "overlay" && root.root == "/") else { return Ok(None) };
+    let option = |name: &str| root.super_options.get(name).cloned().flatten();
+    // The kernel escapes a colon within a name by a backslash; such names are not split here but refused as missing later.
+    let lower = option("lowerdir").unwrap_or_default().split(':').map(PathBuf::from).collect();
+    Ok(Some(Layers { lower, upper: option("upperdir").map(PathBuf::from) }))
 }

@@ -60,6 +60,26 @@ impl Runtime {
         Ok(Some(state))
     }
 
+    /// Removes what a runtime that was killed in the middle of a restore has left of a container. Missing is `Ok`.
+    pub(crate) fn forget(&self, id: &str) -> Result<()> {
+        let default = PathBuf::from("/run").join(self.flavor.to_string());
+        let directory = self.root.as_ref().unwrap_or(&default).join(id);
+        let cannot = |error: std::io::Error| {
+            Error::retry(ErrorKind::Other, "what the runtime left of the container cannot be removed")
+                .with("directory", directory.display())
+                .caused_by(error)
+        };
+        // runc binds the root file system there for CRIU.
+        match rustix::mount::unmount(directory.join("criu-root").as_path(), rustix::mount::UnmountFlags::DETACH) {
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(cannot(error.into())),
+        }
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends a container for good. Missing is `Ok`.
     ///
     /// # Errors
