@@ -20,7 +20,7 @@ pub use options::JournalOptions;
 use session::Session;
 
 use crate::link::Broker;
-use crate::protocol::{Answer, Begin, Call, JournalView, MigrationTag, Owner, Refusal};
+use crate::protocol::{Answer, Begin, Call, JournalView, Owner, Refusal};
 
 /// Hands one queue over. Make one per migration; after a crash make it again with the same queue, and call on.
 pub struct JournalBroker {
@@ -45,23 +45,20 @@ impl JournalBroker {
 
     async fn call(&self, migration: &MigrationId, call: Call, limit: Duration) -> Result<(Answer, JournalView)> {
         let mut slot = self.session.lock().await;
-        let session = self.open(&mut slot, migration).await?;
-        let answer = session.call(call, limit).await;
-        if answer.is_err() {
-            // Whatever went wrong, the next call starts from the journal itself.
-            *slot = None;
-            return answer.map(|answer| (answer, JournalView::new(MigrationTag::of(migration))));
-        }
+        let mut session = self.take(&mut slot, migration).await?;
+        let answer = session.call(call, limit).await?;
         let view = session.view().clone();
-        answer.map(|answer| (answer, view))
+        *slot = Some(session);
+        Ok((answer, view))
     }
 
-    async fn open<'a>(&self, slot: &'a mut Option<Session>, migration: &MigrationId) -> Result<&'a mut Session> {
-        if slot.as_ref().is_none_or(|session| session.migration() != migration) {
-            let session = Session::open(Arc::clone(&self.broker), &self.queue, migration, &self.options).await?;
-            *slot = Some(session);
+    /// Whoever takes the session puts it back when all went well. After an error, and when the caller gives up in the middle
+    /// (a record may have been read and not understood), the next call starts from the journal itself.
+    async fn take(&self, slot: &mut Option<Session>, migration: &MigrationId) -> Result<Session> {
+        match slot.take() {
+            Some(session) if session.migration() == migration => Ok(session),
+            _ => Session::open(Arc::clone(&self.broker), &self.queue, migration, &self.options).await,
         }
-        slot.as_mut().ok_or_else(|| Error::undo(ErrorKind::Other, "no journal session"))
     }
 
     fn refused(&self, refusal: Refusal, call: &'static str) -> Error {
@@ -110,8 +107,8 @@ impl ReplayBroker for JournalBroker {
             return Err(Error::fatal(ErrorKind::Invalid, "this broker backend was made for another queue").with("queue", &job.queue));
         }
         let mut slot = self.session.lock().await;
-        let session = Session::begin(Arc::clone(&self.broker), &self.queue, &job.migration, &self.options).await?;
-        let session = slot.insert(session);
+        *slot = None;
+        let mut session = Session::begin(Arc::clone(&self.broker), &self.queue, &job.migration, &self.options).await?;
         let begin = Begin {
             migration: job.migration.clone(),
             queue: job.queue.clone(),
@@ -120,7 +117,9 @@ impl ReplayBroker for JournalBroker {
             mode: job.mode,
             record_bytes_max: self.options.record_bytes_max,
         };
-        match session.call(Call::Begin(begin), self.options.begin_deadline).await? {
+        let answer = session.call(Call::Begin(begin), self.options.begin_deadline).await?;
+        *slot = Some(session);
+        match answer {
             Answer::Begun { protocol, mode, n } => Ok(Begun { protocol, mode, applied: n }),
             other => Err(self.unexpected(other, "begin")),
         }
@@ -142,11 +141,9 @@ impl ReplayBroker for JournalBroker {
 
     async fn progress(&self, migration: &MigrationId) -> Result<ReplayProgress> {
         let mut slot = self.session.lock().await;
-        let session = self.open(&mut slot, migration).await?;
-        if let Err(error) = session.catch_up().await {
-            *slot = None;
-            return Err(error);
-        }
+        let mut session = self.take(&mut slot, migration).await?;
+        session.keep_contact().await;
+        session.catch_up().await?;
         let view = session.view();
         let standing = match (view.owner(), &view.aborted, &view.rejected) {
             (Owner::Copy, ..) => ReplayStanding::CopyOwns,
@@ -157,7 +154,8 @@ impl ReplayBroker for JournalBroker {
             _ => ReplayStanding::Replaying,
         };
         let progress = ReplayProgress { source_n: view.source_n, copy_n: view.copy_n, standing };
-        session.brake(&progress).await?;
+        session.brake(&progress).await;
+        *slot = Some(session);
         Ok(progress)
     }
 

@@ -23,6 +23,8 @@ pub struct JournalOptions {
     pub park_deadline: Duration,
     /// How long one write to the journal may take to come back.
     pub call_deadline: Duration,
+    /// Silence after which [`progress`](ms2m_core::ReplayBroker::progress) writes a sign of life; well below the sources' patience.
+    pub silence_max: Duration,
     /// How long both sides may take to leave the journal.
     pub retire_deadline: Duration,
     /// How long [`retire`](ms2m_core::ReplayBroker::retire) waits for the copy's first own message, so that the report knows the gap.
@@ -42,6 +44,7 @@ impl JournalOptions {
             invite_deadline: Duration::from_secs(3),
             park_deadline: Duration::from_secs(10),
             call_deadline: Duration::from_secs(10),
+            silence_max: Duration::from_secs(5),
             retire_deadline: Duration::from_secs(10),
             first_message_deadline: Duration::from_millis(300),
         }

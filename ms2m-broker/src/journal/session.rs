@@ -40,6 +40,8 @@ pub(super) struct Session {
     machine: Controller,
     link: Link,
     next_offset: u64,
+    /// When the controller last wrote.
+    wrote_at: Instant,
     invitation: Option<Invitation>,
     brake: Brake,
 }
@@ -104,6 +106,7 @@ impl Session {
             machine: Controller::new(tag),
             link,
             next_offset: 0,
+            wrote_at: Instant::now(),
             invitation: None,
             brake: Brake::default(),
         };
@@ -193,6 +196,7 @@ impl Session {
 
     /// Writes. An error shows up at the reader as well, and then it is written again.
     async fn append(&mut self, record: &Record) {
+        self.wrote_at = Instant::now();
         let written = match record.encode(self.tag) {
             Ok(body) => self.link.writer.publish(&self.journal, body_only(body)).await,
             Err(error) => Err(error),
@@ -261,8 +265,7 @@ impl Session {
 
     /// Reads up to a mark of its own: what is not before it does not exist. A reader's first record can take 100 ms to come.
     async fn read_to_the_end(&mut self) -> Result<()> {
-        let nonce = RandomState::new().hash_one(self.next_offset);
-        let mark = Record::Mark { nonce };
+        let mark = self.mark();
         self.append(&mark).await;
         let deadline = Instant::now() + self.options.call_deadline;
         let mut events = Vec::new();
@@ -283,6 +286,18 @@ impl Session {
                 }
                 self.step(event, &mut events).await?;
             }
+        }
+    }
+
+    fn mark(&self) -> Record {
+        Record::Mark { nonce: RandomState::new().hash_one(self.next_offset) }
+    }
+
+    /// A source that hears nothing for long leaves the migration, so something is written now and then.
+    pub(super) async fn keep_contact(&mut self) {
+        if self.wrote_at.elapsed() >= self.options.silence_max {
+            let mark = self.mark();
+            self.append(&mark).await;
         }
     }
 
@@ -322,12 +337,11 @@ impl Session {
     }
 
     /// Slows the source down when the copy cannot catch up.
-    pub(super) async fn brake(&mut self, progress: &ReplayProgress) -> Result<()> {
+    pub(super) async fn brake(&mut self, progress: &ReplayProgress) {
         if let Some(permille) = self.brake.observe(progress, Instant::now()) {
             warn!(permille, lag = progress.lag(), "the copy does not catch up: the source is slowed down to this share of its rate");
             self.append(&Record::Brake { permille }).await;
         }
-        Ok(())
     }
 
     /// Both sides have left.

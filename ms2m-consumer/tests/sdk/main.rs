@@ -1,6 +1,7 @@
 //! Consumers over the in-memory broker, alone and in migrations, under simulated time.
 
 mod chaos;
+mod driven;
 mod failures;
 mod hand_over;
 mod plain;

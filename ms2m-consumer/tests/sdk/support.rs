@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     pub(crate) determinism: Determinism,
     /// Mixes something from outside into the state without telling the SDK.
     pub(crate) unfaithful: bool,
+    /// Takes as long to replay a message as to serve it.
+    pub(crate) replays_slowly: bool,
 }
 
 impl Handler for Ledger {
@@ -41,6 +43,9 @@ impl Handler for Ledger {
 
     async fn apply(&mut self, message: &Message, cx: &mut Context<'_>) -> Effects {
         let service = self.service;
+        if self.replays_slowly && !cx.is_live() {
+            sleep(service).await;
+        }
         cx.live(async move { sleep(service).await }).await;
         let number: u64 = std::str::from_utf8(&message.body).unwrap().parse().unwrap();
         let mut effects = Effects::one(number.to_string());
@@ -163,6 +168,7 @@ pub(crate) struct World {
     pub(crate) admin: Arc<dyn Connection>,
     pub(crate) determinism: Determinism,
     pub(crate) service: Duration,
+    pub(crate) replays_slowly: bool,
     pub(crate) limits: Limits,
     pub(crate) clock: SimulatedClock,
 }
@@ -194,6 +200,7 @@ impl World {
             admin,
             determinism: Determinism::Pure,
             service: Duration::from_micros(200),
+            replays_slowly: false,
             limits,
             clock: SimulatedClock::default(),
         }
@@ -224,7 +231,13 @@ impl World {
     }
 
     pub(crate) fn ledger(&self) -> Ledger {
-        Ledger { seen: Arc::default(), service: self.service, determinism: self.determinism, unfaithful: false }
+        Ledger {
+            seen: Arc::default(),
+            service: self.service,
+            determinism: self.determinism,
+            unfaithful: false,
+            replays_slowly: self.replays_slowly,
+        }
     }
 
     pub(crate) fn builder(&self, handler: Ledger) -> ConsumerBuilder<Ledger> {

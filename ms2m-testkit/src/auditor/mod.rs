@@ -3,8 +3,10 @@
 //! It never sees the migration's own counters. Effects arrive in the order in which the sink has them; memory is bounded by
 //! what is under way and by a window of recent effects, not by the length of the run.
 //!
-//! - *lost*: confirmed by the broker, never applied. While the run goes on: overtaken by a later message of its publisher.
-//! - *doubled*: applied a second time under another number, or other content under a number used before.
+//! - *lost*: confirmed by the broker, never applied. While the run goes on: overtaken by a later message of its publisher. Where
+//!   effects tell of two histories (numbers used twice, or left out): also what the state that goes on has not taken in.
+//! - *doubled*: applied a second time under another number, or other content under a number used before; of two histories also
+//!   what that state has beyond all messages seen.
 //! - *reordered*: applied after a later message of its publisher.
 //! - *exact*: nothing of that, numbers dense, bodies unaltered, and the state at every effect equals the one the auditor
 //!   computes itself ([`fold`]).
@@ -52,6 +54,8 @@ pub struct Auditor {
     limits: AuditLimits,
     publishers: HashMap<String, PublisherLog>,
     effects: EffectLog,
+    /// How many messages the consumer's state has taken in, as its latest effect says.
+    state_n: u64,
     counts: Verdict,
     at_checkpoint: Verdict,
     findings_at_checkpoint: Vec<String>,
@@ -90,6 +94,7 @@ impl Auditor {
 
     /// The sink's next effect.
     pub fn effect(&mut self, effect: &EffectRecord) {
+        self.state_n = effect.consumer_n;
         let numbering = self.effects.number(effect, self.limits.window_effects);
         match numbering {
             Numbering::Repeated => {
@@ -153,13 +158,19 @@ impl Auditor {
     /// The verdict so far; what is under way is not counted as lost.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        let mut verdict = self.counted();
+        verdict.compare(self.state_n);
+        verdict.judge();
+        verdict
+    }
+
+    fn counted(&self) -> Verdict {
         let mut verdict = self.counts.clone();
         for log in self.publishers.values() {
             verdict.published += log.published();
             verdict.seen += log.seen_count();
             verdict.lost += log.lost();
         }
-        verdict.judge();
         verdict
     }
 
@@ -181,9 +192,9 @@ impl Auditor {
     /// The final verdict: whatever was confirmed and not seen is lost.
     #[must_use]
     pub fn finish(&self) -> Verdict {
-        let mut verdict = self.verdict();
-        let under_way = self.under_way();
-        verdict.lost += under_way;
+        let mut verdict = self.counted();
+        verdict.lost += self.under_way();
+        verdict.compare(self.state_n);
         if verdict.lost > 0 {
             let first = self.publishers.iter().filter_map(|(name, log)| Some((name, log.first_lost()?))).min();
             let which = first.map(|(name, seq)| format!(", the first one {seq} of {name}")).unwrap_or_default();

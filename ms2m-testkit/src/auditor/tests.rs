@@ -180,6 +180,18 @@ fn memory_does_not_grow_with_the_run() {
     assert_eq!((verdict.lost, verdict.seen, verdict.published), (2_000, 98_000, 100_000), "what is forgotten is still counted");
 }
 
+/// Every message is seen, half of them by a consumer whose state was thrown away.
+#[test]
+fn what_the_surviving_history_lacks_is_lost() {
+    let mut auditor = sent_by(&["a"], 6);
+    let all: Vec<_> = (1..=6).map(|seq| ("a", seq)).collect();
+    log(&all[..4]).iter().for_each(|effect| auditor.effect(effect));
+    // From a copy of the state after 2, which goes on with 5.
+    let other = log(&[("a", 1), ("a", 2), ("a", 5), ("a", 6)]);
+    let verdict = hear(&mut auditor, &other[2..]);
+    assert_eq!((verdict.seen, verdict.conflicts, verdict.lost, verdict.exact), (6, 2, 2, false), "{verdict:?}");
+}
+
 /// An interleaving of three publishers' messages, each in its own order.
 fn interleaving() -> impl Strategy<Value = Vec<(&'static str, u64)>> {
     proptest::collection::vec(0..3_usize, 2..60).prop_map(|choices| {

@@ -39,6 +39,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Effects of two histories show every message, although the state that goes on may not have taken it in. What it misses is
+    /// lost, and what it has beyond is doubled.
+    pub(super) fn compare(&mut self, state_n: u64) {
+        if self.conflicts + self.gaps > 0 {
+            let shown = self.seen + self.publisher_duplicates;
+            self.lost = self.lost.max(shown.saturating_sub(state_n));
+            self.doubled = self.doubled.max(state_n.saturating_sub(shown));
+        }
+    }
+
     pub(super) fn judge(&mut self) {
         let faults =
             [self.lost, self.doubled, self.reordered, self.gaps, self.conflicts, self.state_mismatches, self.altered, self.unknown];
@@ -51,7 +61,8 @@ impl Verdict {
             seen: self.seen - earlier.seen,
             // A message believed lost may have turned up.
             lost: self.lost.saturating_sub(earlier.lost),
-            doubled: self.doubled - earlier.doubled,
+            // So may one by which the state was ahead.
+            doubled: self.doubled.saturating_sub(earlier.doubled),
             reordered: self.reordered - earlier.reordered,
             repeated_effects: self.repeated_effects - earlier.repeated_effects,
             publisher_duplicates: self.publisher_duplicates - earlier.publisher_duplicates,

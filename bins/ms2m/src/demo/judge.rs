@@ -29,8 +29,6 @@ struct Heard {
     /// The longest latency of the migration under way.
     longest: Option<u64>,
     migrating: bool,
-    /// How many messages the consumer's state has taken in, as its latest effect says.
-    state_n: u64,
 }
 
 impl fmt::Debug for Judge {
@@ -85,7 +83,6 @@ impl Judge {
             let latency_us = u64::try_from(now.since(sent).as_micros()).unwrap_or(u64::MAX);
             heard.latency(latency_us);
         }
-        heard.state_n = effect.consumer_n;
         heard.auditor.effect(&effect);
     }
 
@@ -123,28 +120,16 @@ impl Judge {
 
     /// The verdict so far.
     pub(crate) fn verdict(&self) -> Verdict {
-        let heard = self.heard();
-        heard.with_state(heard.auditor.verdict())
+        self.heard().auditor.verdict()
     }
 
     /// The verdict when nothing more comes.
     pub(crate) fn finish(&self) -> Verdict {
-        let heard = self.heard();
-        heard.with_state(heard.auditor.finish())
+        self.heard().auditor.finish()
     }
 }
 
 impl Heard {
-    /// Effects of two histories show every message, although the state that goes on has not taken it in. Where the auditor has
-    /// found such histories, what the state misses is lost, and what it has beyond is doubled.
-    fn with_state(&self, mut verdict: Verdict) -> Verdict {
-        if verdict.conflicts + verdict.gaps > 0 {
-            verdict.lost = verdict.lost.max(verdict.seen.saturating_sub(self.state_n));
-            verdict.doubled = verdict.doubled.max(self.state_n.saturating_sub(verdict.seen));
-        }
-        verdict
-    }
-
     fn latency(&mut self, us: u64) {
         if self.migrating {
             self.longest = self.longest.max(Some(us));

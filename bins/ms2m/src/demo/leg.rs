@@ -1,9 +1,12 @@
 //! One migration of a demo.
 
-use ms2m_core::{InstanceId, MigrationId, Result};
+use std::sync::Arc;
+
+use ms2m_core::{InstanceId, MigrationId, Result, TransferBackend};
+use ms2m_testkit::wrap::{Chaos, ChaosOptions, Delayed};
 use serde::{Deserialize, Serialize};
 
-use super::faults::Strike;
+use super::faults::{Fault, Strike};
 
 /// From one consumer to the next.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -25,6 +28,15 @@ impl Leg {
     pub(crate) fn new(id: &str, number: u64, source: InstanceId, strikes: Vec<Strike>) -> Result<Self> {
         let (migration, copy) = (MigrationId::new(format!("demo-{id}-{number}"))?, consumer(id, number)?);
         Ok(Self { number, migration, source, copy, strikes })
+    }
+
+    /// A transfer with the faults that this leg has for it.
+    pub(crate) fn transfer(&self, transfer: Arc<dyn TransferBackend>) -> Arc<dyn TransferBackend> {
+        self.strikes.iter().fold(transfer, |transfer, strike| match strike.fault {
+            Fault::TransferFails(times) => Arc::new(Chaos::new(transfer, ChaosOptions::always(self.number, times))),
+            Fault::TransferHesitates(latency) => Arc::new(Delayed::new(transfer, latency)),
+            _ => transfer,
+        })
     }
 }
 

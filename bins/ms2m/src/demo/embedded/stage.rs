@@ -8,11 +8,8 @@ use ms2m_broker::Broker;
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::link::{Connection, QueueOptions};
 use ms2m_consumer::{ChannelSink, QueueSpec};
-use ms2m_core::{
-    Clock, Deadlines, Drivers, Error, ErrorKind, InstanceId, MemoryStore, Result, RetryPolicy, StateStore, SystemClock, TransferBackend,
-};
+use ms2m_core::{Clock, Deadlines, Drivers, Error, ErrorKind, InstanceId, MemoryStore, Result, RetryPolicy, StateStore, SystemClock};
 use ms2m_testkit::snapshot::SnapshotTarget;
-use ms2m_testkit::wrap::{Chaos, ChaosOptions, Delayed};
 use ms2m_testkit::{MemoryBroker, MemoryTransfer, Profile, SimulatedClock};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -93,18 +90,6 @@ impl Embedded {
         self.auditing.abort();
     }
 
-    fn transfer(&self, leg: &Leg) -> Arc<dyn TransferBackend> {
-        let mut transfer: Arc<dyn TransferBackend> = Arc::clone(&self.transfer) as _;
-        for strike in &leg.strikes {
-            transfer = match strike.fault {
-                Fault::TransferFails(times) => Arc::new(Chaos::new(transfer, ChaosOptions::always(leg.number, times))),
-                Fault::TransferHesitates(latency) => Arc::new(Delayed::new(transfer, latency)),
-                _ => continue,
-            };
-        }
-        transfer
-    }
-
     fn drop_connection(&self, name: &str) {
         self.node.broker.drop_connection(name);
     }
@@ -152,7 +137,7 @@ impl Stage for Embedded {
         let options = if self.args.has_faults() { limits::impatient_journal(&options) } else { options };
         Ok(Drivers {
             source: Arc::new(source),
-            transfer: self.transfer(leg),
+            transfer: leg.transfer(Arc::clone(&self.transfer) as _),
             target: Arc::new(SnapshotTarget::new("task", Arc::clone(&self.node) as _, limits::SNAPSHOT_BYTES_MAX)),
             broker: Arc::new(JournalBroker::new(Arc::new(self.node.broker.clone()), workload::QUEUE, options)),
         })

@@ -7,9 +7,8 @@ use async_trait::async_trait;
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::link::{Broker, Connection, QueueKind, QueueOptions};
 use ms2m_broker::protocol::journal_name;
-use ms2m_core::{Clock, Deadlines, Drivers, Error, ErrorKind, InstanceId, Result, RetryPolicy, StateStore, SystemClock, TransferBackend};
+use ms2m_core::{Clock, Deadlines, Drivers, Error, ErrorKind, InstanceId, Result, RetryPolicy, StateStore, SystemClock};
 use ms2m_testkit::snapshot::{DirectoryOrigin, SnapshotTarget};
-use ms2m_testkit::wrap::{Chaos, ChaosOptions, Delayed};
 use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
@@ -115,18 +114,6 @@ impl Processes {
         Ok(())
     }
 
-    fn transfer(&self, leg: &Leg) -> Arc<dyn TransferBackend> {
-        let mut transfer: Arc<dyn TransferBackend> = Arc::new(FileTransfer(self.layout.directory("moved")));
-        for strike in &leg.strikes {
-            transfer = match strike.fault {
-                Fault::TransferFails(times) => Arc::new(Chaos::new(transfer, ChaosOptions::always(leg.number, times))),
-                Fault::TransferHesitates(latency) => Arc::new(Delayed::new(transfer, latency)),
-                _ => continue,
-            };
-        }
-        transfer
-    }
-
     async fn pause(&self, id: &InstanceId, pause: Duration) -> Result<()> {
         let process = self.layout.process(id.as_str());
         process.signal(Signal::STOP)?;
@@ -197,7 +184,7 @@ impl Stage for Processes {
         let options = if self.args.has_faults() && !restarts { limits::impatient_journal(&options) } else { options };
         Ok(Drivers {
             source: Arc::new(DurableSnapshots::new(Arc::new(origin))),
-            transfer: self.transfer(leg),
+            transfer: leg.transfer(Arc::new(FileTransfer(self.layout.directory("moved")))),
             target: Arc::new(SnapshotTarget::new("process", Arc::new(node), limits::SNAPSHOT_BYTES_MAX)),
             broker: Arc::new(JournalBroker::new(Arc::clone(&self.broker), queue(&self.id), options)),
         })
