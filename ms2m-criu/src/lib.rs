@@ -3,11 +3,18 @@
 //! - [`archive`] reads what container engines write, and reads and writes our own, safely and in constant memory.
 //! - [`image`] decodes CRIU's image files.
 //! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
+//! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
+//! - [`runtime`] takes checkpoints of containers of runc and crun; [`local`] makes copies of them on this machine.
+//! - [`tree`] packs what a container has written.
 //! - [`check`] is the line in which checks report.
 #![deny(missing_docs)]
 
 pub mod archive;
 pub mod check;
+pub mod criu;
+mod facts;
 pub mod image;
 pub mod inspect;
+pub mod local;
+pub mod runtime;
 pub mod tree;

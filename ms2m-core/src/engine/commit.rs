@@ -3,7 +3,7 @@
 //! The migration is committed when `hand_over` or `abort` has said that the copy owns the queue, and by nothing else. Then:
 //!
 //! 1. `target.promote`: the copy becomes the owner's own instance.
-//! 2. `target.status`: the copy lives. Otherwise nobody ends the source: its state is the newest there is, and a person has to
+//! 2. `target.status`, again and again until then: the copy lives. Otherwise nobody ends the source: its state is the newest there is, and a person has to
 //!    decide. The attention marker is raised at once.
 //! 3. `source.retire`: the source is ended for good.
 //! 4. `broker.retire`, and the discards at its side. The journal outlives the source, for it is what tells a source that wakes
@@ -45,6 +45,7 @@ impl MigrationState {
         if !self.copy_seen {
             return self.issue(Step::WatchCopy, now);
         }
+        self.forget(Step::WatchCopy);
         if !self.source_retired {
             return self.issue(Step::RetireSource, now);
         }

@@ -137,10 +137,14 @@ impl MigrationState {
             (CopyStatus::Present, Course::Committed) => {
                 self.copy_seen = true;
                 self.copy_lost = false;
+                if !self.promoted {
+                    self.poll_again(Step::WatchCopy, now);
+                }
                 self.complete(now);
             }
             (CopyStatus::Gone, Course::Committed) => {
                 // No log can give the queue back any more, and the source has the newest state there is: it is not ended.
+                self.copy_seen = false;
                 self.copy_lost = true;
                 self.attention.get_or_insert(now);
                 self.poll_again(Step::WatchCopy, now);

@@ -158,7 +158,7 @@ pub struct MigrationState {
     /// Whether a copy may ever have lived.
     pub(super) restore_tried: bool,
     pub(super) promoted: bool,
-    /// Whether the copy was seen alive after the commit point.
+    /// Whether the copy was alive at the last look after the commit point.
     pub(super) copy_seen: bool,
     pub(super) copy_lost: bool,
     pub(super) source_retired: bool,

@@ -68,6 +68,8 @@ pub(crate) struct Sim {
     always: Mutex<BTreeMap<Step, Trouble>>,
     /// What the copy says once it has caught up, instead of READY.
     verdict: Option<ReplayStanding>,
+    /// What the journal says as long as there is no copy.
+    pub(crate) standing: Mutex<Option<ReplayStanding>>,
     /// Messages the copy catches up per look.
     replayed_per_look: u64,
 }
@@ -101,6 +103,7 @@ impl Sim {
             troubles: Mutex::default(),
             always: Mutex::default(),
             verdict,
+            standing: Mutex::default(),
             replayed_per_look,
         }
     }
@@ -428,7 +431,11 @@ impl ReplayBroker for Sim {
     async fn progress(&self, _migration: &MigrationId) -> Result<ReplayProgress> {
         self.call(Step::Progress, |truth| {
             if !truth.copy_lives {
-                return Ok(ReplayProgress { source_n: 120, copy_n: 0, standing: ReplayStanding::AwaitingCopy });
+                let standing = match truth.owner {
+                    Owner::Copy => ReplayStanding::CopyOwns,
+                    _ => self.standing.lock().unwrap().clone().unwrap_or(ReplayStanding::AwaitingCopy),
+                };
+                return Ok(ReplayProgress { source_n: 120, copy_n: 0, standing });
             }
             truth.lag = truth.lag.saturating_sub(self.replayed_per_look);
             let standing = match (truth.owner, truth.lag, &self.verdict) {
@@ -445,7 +452,10 @@ impl ReplayBroker for Sim {
     async fn hand_over(&self, job: &HandOverJob) -> Result<Ownership> {
         let source_gone = job.source_gone;
         self.call(Step::HandOver, |truth| {
-            assert!(truth.copy_lives, "handed over to nobody");
+            assert!(!truth.restored_from.is_empty(), "handed over to nobody");
+            if !truth.copy_lives && truth.owner == Owner::Undecided {
+                return Err(Error::retry(ErrorKind::Timeout, "the copy does not take the queue"));
+            }
             assert!(!source_gone || !truth.source_lives, "FENCE although the source lives");
             if !truth.source_lives && !source_gone && truth.owner == Owner::Undecided {
                 return Err(Error::retry(ErrorKind::Timeout, "the source does not write its END"));

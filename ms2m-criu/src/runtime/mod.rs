@@ -6,6 +6,8 @@
 
 mod command;
 mod container;
+mod dump;
+mod freezer;
 mod mounts;
 mod process;
 mod source;

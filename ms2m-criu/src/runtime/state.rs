@@ -99,3 +99,15 @@ impl Runtime {
         }
     }
 }
+
+impl Runtime {
+    /// Its version, as it names it itself.
+    ///
+    /// # Errors
+    /// When it is not installed or does not answer.
+    pub async fn version(&self) -> Result<String> {
+        let answer = self.order(["--version"], ANSWER).await?;
+        let text = String::from_utf8_lossy(&answer.stdout).into_owned();
+        Ok(text.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or("unknown").to_owned())
+    }
+}

@@ -1,0 +1,166 @@
+//! One CRIU process for one call, and the messages to and from it.
+//!
+//! `criu swrk 0` speaks on its standard input, which is one end of a pair of sockets. So nothing has to be inherited but stdio.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use prost::Message;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use super::Criu;
+use super::error::CriuError;
+use super::wire::{Request, RequestType, Response};
+
+/// Answers are some hundred bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// How long a CRIU that was killed, or whose work is over, may take to vanish.
+const END_MAX: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What can be read from CRIU.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Answer(Response),
+    /// It has closed its end.
+    End,
+}
+
+/// A running CRIU. Dropped, it is ended and waited for.
+#[derive(Debug)]
+pub(super) struct Session {
+    operation: &'static str,
+    socket: Option<UnixStream>,
+    child: Option<Child>,
+    words: Option<File>,
+    /// CRIU waits for our word: it then gives up in good order by itself when the socket is closed.
+    asked: bool,
+}
+
+impl Session {
+    pub(super) fn start(criu: &Criu, operation: &'static str) -> Result<Self, CriuError> {
+        let failed = |error: io::Error| CriuError::io("preparing a socket for CRIU", criu.program(), error);
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (ours, theirs) = pair.map_err(|error| failed(error.into()))?;
+        // Records and no stream, but tokio has a type for streams only; reading and writing are rustix' own.
+        let ours = std::os::unix::net::UnixStream::from(ours);
+        ours.set_nonblocking(true).map_err(failed)?;
+        let socket = UnixStream::from_std(ours).map_err(failed)?;
+        let (mut command, words) = (criu.command(), tempfile::tempfile().map_err(failed)?);
+        command.args(["swrk", "0"]).stdin(Stdio::from(theirs));
+        let words = match criu.output_file().map_err(failed)? {
+            Some((stdout, stderr)) => {
+                command.stdout(stdout).stderr(stderr);
+                None
+            }
+            None => {
+                command.stdout(Stdio::null()).stderr(words.try_clone().map_err(failed)?);
+                Some(words)
+            }
+        };
+        let spawned = Command::from(command).spawn();
+        let child = spawned.map_err(|source| CriuError::Start { program: criu.first_program(), source })?;
+        Ok(Self { operation, socket: Some(socket), child: Some(child), words, asked: false })
+    }
+
+    /// The process that was started: CRIU, or what launches it.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Whether CRIU waits for an acknowledgement.
+    pub(super) fn asked(&mut self, asked: bool) {
+        self.asked = asked;
+    }
+
+    pub(super) async fn send(&self, request: &Request) -> Result<(), CriuError> {
+        let bytes = request.encode_to_vec();
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let sent = socket.async_io(Interest::WRITABLE, || Ok(rustix::net::send(socket, &bytes, SendFlags::NOSIGNAL)?)).await;
+        match sent {
+            // It has ended before it was asked; reading then says how.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            other => other.map(|_| ()).map_err(|error| CriuError::io("sending a request to CRIU", "its socket", error)),
+        }
+    }
+
+    pub(super) async fn receive(&self) -> Result<Incoming, CriuError> {
+        let Some(socket) = &self.socket else { return Ok(Incoming::End) };
+        let mut bytes = vec![0; ANSWER_BYTES_MAX];
+        let receive = || Ok(rustix::net::recv(socket, bytes.as_mut_slice(), RecvFlags::TRUNC)?.1);
+        let received = socket.async_io(Interest::READABLE, receive).await;
+        let nonsense = |why: String| CriuError::Answer { operation: self.operation, why };
+        match received {
+            Ok(0) => Ok(Incoming::End),
+            Ok(length) => {
+                let message = bytes.get(..length).ok_or_else(|| nonsense(format!("{length} bytes, more than {ANSWER_BYTES_MAX}")))?;
+                Response::decode(message).map(Incoming::Answer).map_err(|error| nonsense(error.to_string()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Incoming::End),
+            Err(error) => Err(CriuError::io("reading CRIU's answer", "its socket", error)),
+        }
+    }
+
+    pub(super) async fn acknowledge(&self, success: bool) -> Result<(), CriuError> {
+        let request = Request { kind: RequestType::Notify.into(), notify_success: Some(success), ..Request::default() };
+        self.send(&request).await
+    }
+
+    /// Waits for its end in good order; one that does not end is killed.
+    pub(super) async fn finish(&mut self) -> Option<ExitStatus> {
+        self.socket = None;
+        let status = match &mut self.child {
+            Some(child) => tokio::time::timeout(END_MAX, child.wait()).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        if status.is_some() {
+            self.child = None;
+        }
+        status
+    }
+
+    /// Lets the process go on: it is no CRIU any more.
+    pub(super) fn let_go(&mut self) {
+        self.child = None;
+    }
+
+    /// What it wrote on its standard error, before it had a log.
+    pub(super) fn words(&mut self) -> Option<String> {
+        let file = self.words.as_mut()?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(0)).ok()?;
+        file.take(2_000).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes).trim().replace('\n', " | ");
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        self.socket = None;
+        if self.asked && ended_within(&mut child, END_MAX) {
+            return;
+        }
+        let _ = child.start_kill();
+        if !ended_within(&mut child, END_MAX) {
+            tracing::warn!(operation = self.operation, "a killed CRIU has not ended yet: it is stuck in the kernel");
+        }
+    }
+}
+
+fn ended_within(child: &mut Child, limit: Duration) -> bool {
+    let begun = std::time::Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(None) if begun.elapsed() < limit => std::thread::sleep(LOOK_EVERY),
+            Ok(None) => return false,
+            Ok(Some(_)) | Err(_) => return true,
+        }
+    }
+}
