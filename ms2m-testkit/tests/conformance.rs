@@ -1,5 +1,7 @@
 //! The testkit's own implementations keep the contracts, wrapped or not.
 
+mod paged;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +15,7 @@ use ms2m_testkit::link_conformance::{self, Options};
 use ms2m_testkit::snapshot::{Snapshot, SnapshotHost, SnapshotOrigin, SnapshotSource, SnapshotTarget};
 use ms2m_testkit::wrap::{Chaos, ChaosOptions, Delayed, Throttled};
 use ms2m_testkit::{MemoryBroker, MemoryTransfer, Profile};
+use paged::{Assembler, Paged};
 
 #[tokio::test(start_paused = true)]
 async fn memory_broker_at_once() {
@@ -112,8 +115,10 @@ async fn snapshot_target() {
     let make = || {
         let host = Arc::new(Host::default());
         let target = Arc::new(SnapshotTarget::new("memory", host.clone(), 1 << 20));
+        let (doomed, parts) = (host.clone(), vec![Bytes::from(vec![9; 700_000])]);
         let live_copies = Box::new(move || host.0.lock().unwrap().len());
-        RestoreSubject { target, archive: Bytes::from(vec![9; 700_000]), live_copies, keep: Box::new(()) }
+        let crash_copies = Box::new(move || doomed.0.lock().unwrap().clear());
+        RestoreSubject { target, parts, live_copies, crash_copies, keep: Box::new(()) }
     };
     conformance::restore(async || make()).await;
     conformance::restore(async || {
@@ -121,4 +126,31 @@ async fn snapshot_target() {
         RestoreSubject { target: Arc::new(Throttled::new(subject.target, 1_000_000)), ..subject }
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_with_pre_dump() {
+    conformance::checkpoint(async || {
+        let source = Arc::new(Paged::new(None));
+        let process = Arc::clone(&source);
+        let source = Arc::new(Throttled::new(source, 50_000_000));
+        CheckpointSubject { source, alive: Box::new(move || process.lives()), keep: Box::new(()) }
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_stages() {
+    for rounds in [0, 1, 3] {
+        let parts = Paged::new(None).parts(rounds).await;
+        conformance::restore(async || {
+            let target = Arc::new(Assembler::default());
+            let (copies, doomed, parts) = (target.copies.clone(), target.copies.clone(), parts.clone());
+            let live_copies = Box::new(move || copies.lock().unwrap().len());
+            let crash_copies = Box::new(move || doomed.lock().unwrap().clear());
+            let target = Arc::new(Delayed::new(target, Duration::from_millis(1)));
+            RestoreSubject { target, parts, live_copies, crash_copies, keep: Box::new(()) }
+        })
+        .await;
+    }
 }

@@ -31,7 +31,7 @@ fn job(name: &str, deadline_ms: u64) -> CheckpointJob {
 async fn keeps_the_contract() {
     let make = || {
         let directory = tempfile::tempdir().unwrap();
-        for name in ["yield", "repeat", "forget", "retire"] {
+        for name in ["yield", "repeat", "pre-dump", "forget", "retire"] {
             write_snapshot(directory.path(), &MigrationId::new(name).unwrap(), Duration::ZERO, &[5; 1_000_000]).unwrap();
         }
         let child = process();

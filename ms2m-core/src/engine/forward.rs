@@ -37,7 +37,7 @@ impl MigrationState {
                 self.issue(Step::Checkpoint, now);
             }
             (Step::Checkpoint, Answer::Checkpoint(checkpoint)) if self.fits(checkpoint, Part::Final) => {
-                self.on_checkpoint(call, checkpoint, now)
+                self.on_checkpoint(call, checkpoint, now);
             }
             (Step::Resume, Answer::Done) => self.facts.resumed = true,
             (Step::Send(Part::Final), Answer::Sent(receipt)) if receipt.part == Part::Final => {

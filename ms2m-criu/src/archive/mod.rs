@@ -38,6 +38,7 @@ mod reader;
 mod stream;
 mod target;
 
+pub(crate) use error::printable;
 pub use error::{ArchiveError, Result, Rule};
 pub use extract::{Expect, Extracted, extract, extract_stream};
 pub(crate) use format::own_facts;

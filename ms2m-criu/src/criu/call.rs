@@ -37,7 +37,7 @@ impl Call<'_> {
         Fut: Future<Output = Result<(), Error>> + Send,
     {
         let end = Instant::now() + self.deadline;
-        let mut session = Session::start(self.criu, self.operation)?;
+        let mut session = Session::start(self.criu, self.operation, matches!(self.kind, RequestType::Dump | RequestType::SinglePreDump))?;
         timeout_at(end, session.send(&request)).await.map_err(|_| self.late())??;
         let (mut work, mut refused, mut limit) = (Some(work), None, end);
         loop {
@@ -57,7 +57,6 @@ impl Call<'_> {
             }
             let notification = answer.notify.unwrap_or_default();
             let mine = notification.script.as_deref() == Some(self.moment);
-            session.asked(true);
             if let Some(work) = work.take_if(|_| mine) {
                 let pid = notification.pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
                 let done = timeout_at(end, work(pid)).await;
@@ -70,7 +69,6 @@ impl Call<'_> {
                 }
             }
             session.acknowledge(refused.is_none()).await?;
-            session.asked(false);
         }
     }
 

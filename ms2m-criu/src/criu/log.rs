@@ -6,13 +6,20 @@ use std::path::Path;
 
 /// Only the end of a log is read: it may be of any size.
 const READ_MAX: u64 = 64 << 10;
+/// Reported as errors, and without consequence.
+const NOISE: &[&str] = &["rlimit: Can't setup RLIMIT_NOFILE"];
 const LINES_MAX: usize = 8;
 const LINE_BYTES_MAX: usize = 300;
 
 /// The last lines that report an error, the latest last; without such lines the last warnings. Empty when there is no log.
 pub(super) fn errors(path: &Path) -> Vec<String> {
     let Ok(text) = tail(path) else { return Vec::new() };
-    let marked = |mark: &str| text.lines().filter(|line| line.contains(mark)).map(shortened).collect::<Vec<_>>();
+    let marked = |mark: &str| {
+        text.lines()
+            .filter(|line| line.contains(mark) && !NOISE.iter().any(|noise| line.contains(noise)))
+            .map(shortened)
+            .collect::<Vec<_>>()
+    };
     let mut lines = marked("Error");
     if lines.is_empty() {
         lines = marked("Warn");

@@ -1,7 +1,9 @@
 //! CRIU, spoken to through its RPC: one `criu swrk` process for each call.
 //!
-//! - [`Criu::dump`], [`Criu::pre_dump`] and [`Criu::restore`] take their options, and end within their deadline. Whoever drops such a
-//!   future ends the CRIU process and waits for it.
+//! - [`Criu::dump`], [`Criu::pre_dump`] and [`Criu::restore`] take their options, and end within their deadline.
+//! - A restore that is given up (its deadline passes, its future is dropped) is killed and waited for. A dump is not: a CRIU that is
+//!   killed while its code is in the source's tasks ends the source. It loses its socket, undoes everything and ends; see
+//!   [`Criu::settle`]. `kill -9` from elsewhere remains a danger, so a CRIU that dumps is taken out of the OOM killer's sight.
 //! - [`DumpStats`] are CRIU's own figures. The freeze is the time in which any task stood still, [`DumpStats::freeze`].
 //! - [`CriuError`] quotes CRIU's log and says what to do about it.
 //!
@@ -10,6 +12,7 @@
 mod call;
 mod cause;
 mod error;
+mod lingering;
 mod log;
 mod options;
 mod probe;
@@ -23,13 +26,16 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use ms2m_core::Error;
 use rustix::fs::{Mode, OFlags};
+use tokio::time::timeout;
 
 use call::{Call, fresh_log, nothing};
 pub use cause::Cause;
 pub use error::CriuError;
+use lingering::Lingering;
 pub use options::{DumpOptions, ManageCgroups, NetworkLock, RestoreOptions};
 pub use probe::{CheckOutput, Features, Version};
 pub use stats::DumpStats;
@@ -41,6 +47,7 @@ pub struct Criu {
     program: PathBuf,
     launcher: Vec<OsString>,
     output: Option<PathBuf>,
+    lingering: Lingering,
 }
 
 /// What [`Criu::restore`] has made.
@@ -61,7 +68,7 @@ impl Default for Criu {
 impl Criu {
     /// This program; a bare name is looked for in `PATH`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), launcher: Vec::new(), output: None }
+        Self { program: program.into(), launcher: Vec::new(), output: None, lingering: Lingering::default() }
     }
 
     /// Starts it by this command, to which the program and its arguments are appended: `unshare …`, `nsenter …`. The command must pass
@@ -112,6 +119,7 @@ impl Criu {
         F: FnOnce(u32) -> Fut + Send,
         Fut: Future<Output = Result<(), Error>> + Send,
     {
+        self.settle(options.deadline).await?;
         let work_dir = options.work_dir.as_deref().unwrap_or(&options.images_dir);
         let log = fresh_log(work_dir, &options.log_file)?;
         let directory = options.work_dir.as_deref().map(open_directory).transpose()?;
@@ -152,6 +160,16 @@ impl Criu {
             None => drop(session.finish().await),
         }
         Ok(RestoredTree { pid, parent })
+    }
+
+    /// Waits until no CRIU of an abandoned dump runs any more: its directory may be removed then, and the source dumped again. A dump
+    /// does so by itself. Clones share what is waited for.
+    ///
+    /// # Errors
+    /// [`CriuError::Deadline`].
+    pub async fn settle(&self, deadline: Duration) -> Result<(), CriuError> {
+        let late = |_| CriuError::Deadline { operation: "last dump", deadline, log: Vec::new() };
+        timeout(deadline, self.lingering.none()).await.map_err(late)
     }
 
     fn command(&self) -> Command {

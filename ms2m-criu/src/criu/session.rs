@@ -15,13 +15,13 @@ use tokio::process::{Child, Command};
 
 use super::Criu;
 use super::error::CriuError;
+use super::lingering::{Lingering, kill};
 use super::wire::{Request, RequestType, Response};
 
 /// Answers are some hundred bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-/// How long a CRIU that was killed, or whose work is over, may take to vanish.
+/// How long a CRIU whose work is over may take to vanish.
 const END_MAX: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// What can be read from CRIU.
 #[derive(Debug)]
@@ -31,19 +31,19 @@ pub(super) enum Incoming {
     End,
 }
 
-/// A running CRIU. Dropped, it is ended and waited for.
+/// A running CRIU. Dropped, it is ended: killed and waited for, or left to undo what it does to the source.
 #[derive(Debug)]
 pub(super) struct Session {
     operation: &'static str,
     socket: Option<UnixStream>,
     child: Option<Child>,
     words: Option<File>,
-    /// CRIU waits for our word: it then gives up in good order by itself when the socket is closed.
-    asked: bool,
+    /// Set where it must not be killed.
+    gentle: Option<Lingering>,
 }
 
 impl Session {
-    pub(super) fn start(criu: &Criu, operation: &'static str) -> Result<Self, CriuError> {
+    pub(super) fn start(criu: &Criu, operation: &'static str, gentle: bool) -> Result<Self, CriuError> {
         let failed = |error: io::Error| CriuError::io("preparing a socket for CRIU", criu.program(), error);
         let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (ours, theirs) = pair.map_err(|error| failed(error.into()))?;
@@ -65,17 +65,13 @@ impl Session {
         };
         let spawned = Command::from(command).spawn();
         let child = spawned.map_err(|source| CriuError::Start { program: criu.first_program(), source })?;
-        Ok(Self { operation, socket: Some(socket), child: Some(child), words, asked: false })
+        let gentle = gentle.then(|| criu.lingering.clone());
+        Ok(Self { operation, socket: Some(socket), child: Some(child), words, gentle })
     }
 
     /// The process that was started: CRIU, or what launches it.
     pub(super) fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
-    }
-
-    /// Whether CRIU waits for an acknowledgement.
-    pub(super) fn asked(&mut self, asked: bool) {
-        self.asked = asked;
     }
 
     pub(super) async fn send(&self, request: &Request) -> Result<(), CriuError> {
@@ -144,23 +140,9 @@ impl Drop for Session {
     fn drop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         self.socket = None;
-        if self.asked && ended_within(&mut child, END_MAX) {
-            return;
-        }
-        let _ = child.start_kill();
-        if !ended_within(&mut child, END_MAX) {
-            tracing::warn!(operation = self.operation, "a killed CRIU has not ended yet: it is stuck in the kernel");
-        }
-    }
-}
-
-fn ended_within(child: &mut Child, limit: Duration) -> bool {
-    let begun = std::time::Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(None) if begun.elapsed() < limit => std::thread::sleep(LOOK_EVERY),
-            Ok(None) => return false,
-            Ok(Some(_)) | Err(_) => return true,
+        match &self.gentle {
+            Some(lingering) => lingering.keep(child),
+            None => kill(&mut child),
         }
     }
 }

@@ -114,6 +114,8 @@ async fn gives_back_before_the_commit(subject: &dyn ReplaySubject) {
     let job = job(subject, "back", HandoverChoice::Auto);
     let id = &job.migration;
     expect("begin", backend.begin(&job)).await;
+    let early = expect("progress before there is a copy", backend.progress(id)).await;
+    assert_eq!(early.standing, ReplayStanding::AwaitingCopy, "{early:?}");
     let parked = expect("park", backend.park(id)).await;
     assert_eq!(expect("park again", backend.park(id)).await, parked, "parked once, parked at one place");
     let standing_still = subject.applied();

@@ -23,6 +23,7 @@ pub async fn transfer<B: TransferBackend + ?Sized>(make: impl AsyncFn() -> Arc<B
     errs_without_a_trace(&*make().await).await;
     takes_a_repetition(&*make().await).await;
     keeps_migrations_apart(&*make().await).await;
+    keeps_parts_apart(&*make().await).await;
     forgets(&*make().await).await;
     keeps_its_limit(&*make().await).await;
     keeps_its_deadline(&*make().await).await;
@@ -126,6 +127,36 @@ async fn keeps_migrations_apart(backend: &(impl TransferBackend + ?Sized)) {
     assert!(read("open", backend.open(&receipt_b, 0).await).await == b, "discarding one migration leaves the others");
     let forged = Receipt { digest: Digest::of(b"other"), ..receipt_b };
     expect_err("open under a digest that has not arrived", backend.open(&forged, 0)).await;
+}
+
+async fn keeps_parts_apart(backend: &(impl TransferBackend + ?Sized)) {
+    let named = |part, bytes: &Bytes| TransferJob { part, ..job("parts", bytes.len()) };
+    let archives: Vec<_> = (1..=3).map(|seed| archive(seed, 40_000)).collect();
+    let mut receipts = Vec::new();
+    for (part, bytes) in [Part::Round(1), Part::Round(2), Part::Final].into_iter().zip(&archives) {
+        let receipt = expect("send of a part", backend.send(&named(part, bytes), streamed(bytes))).await;
+        assert_eq!(receipt.part, part, "the receipt names the part");
+        receipts.push(receipt);
+    }
+    let whole = async |which: usize, what: &str| {
+        let arrived = read("open a part", within("open", backend.open(&receipts[which], 0)).await).await;
+        assert!(arrived == archives[which], "{what}");
+    };
+    for which in 0..3 {
+        whole(which, "each part yields what was sent as this part").await;
+    }
+    let cut = streamed(&archives[1].slice(..20_000));
+    expect_err("a part that is too short", backend.send(&named(Part::Round(2), &archives[1]), cut)).await;
+    whole(0, "a part that fails leaves the others").await;
+    expect("send of a part again", backend.send(&named(Part::Round(2), &archives[1]), streamed(&archives[1]))).await;
+    for which in 0..3 {
+        whole(which, "a part that was sent again leaves the others").await;
+    }
+    expect("discard", backend.discard(&migration("parts"))).await;
+    for receipt in &receipts {
+        let error = expect_err("open of a part after discard", backend.open(receipt, 0)).await;
+        assert_eq!(error.kind(), ErrorKind::NotFound, "discard removes all parts: {error:?}");
+    }
 }
 
 async fn forgets(backend: &(impl TransferBackend + ?Sized)) {
