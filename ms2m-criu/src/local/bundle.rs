@@ -142,7 +142,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(io("the file", path))
 }
 
-pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     let path = path.display().to_string();
     move |error| {
         let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::LimitExceeded } else { ErrorKind::Other };

@@ -11,7 +11,7 @@ pub(super) fn set(pid: i32, name: &str) -> Result<()> {
     // Namespaces are a thread's: one of its own, so that nothing else of this process is in the wrong one.
     let set = std::thread::spawn(move || -> std::io::Result<()> {
         let namespace = File::open(path)?;
-        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::HostNameAndNISNames))?;
+        rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&namespace), Some(LinkNameSpaceType::HostNameAndNISDomainName))?;
         Ok(rustix::system::sethostname(name.as_bytes())?)
     });
     let failed = || Error::undo(ErrorKind::Other, "the copy's host name cannot be set");
