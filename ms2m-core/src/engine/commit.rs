@@ -3,8 +3,8 @@
 //! The migration is committed when `hand_over` or `abort` has said that the copy owns the queue, and by nothing else. Then:
 //!
 //! 1. `target.promote`: the copy becomes the owner's own instance.
-//! 2. `target.status`, again and again until then: the copy lives. Otherwise nobody ends the source: its state is the newest there is, and a person has to
-//!    decide. The attention marker is raised at once.
+//! 2. `target.status`, again and again until then: the copy lives. Otherwise nobody ends the source: its state is the newest
+//!    there is, and a person has to decide. The attention marker is raised at once.
 //! 3. `source.retire`: the source is ended for good.
 //! 4. `broker.retire`, and the discards at its side. The journal outlives the source, for it is what tells a source that wakes
 //!    up late that it owns nothing any more.

@@ -15,10 +15,10 @@
 
 use super::effect::Step;
 use super::event::Fault;
-use super::forward::SOURCE_DIED_TOO_EARLY;
 use super::pre_dump::PreDumpEnd;
 use super::rounds::is_round;
 use super::state::{Course, Doubt, MigrationState, Outstanding};
+use super::watch::SOURCE_DIED_TOO_EARLY;
 use crate::error::{ErrorKind, Verdict};
 use crate::time::Timestamp;
 

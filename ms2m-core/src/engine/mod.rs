@@ -49,6 +49,7 @@ mod rounds;
 mod spec;
 mod state;
 mod step;
+mod watch;
 
 pub use deadlines::Deadlines;
 pub use effect::{Call, Effect, EffectKey, Step};

@@ -2,11 +2,13 @@
 
 mod debian;
 mod rabbitmq;
+mod testbed;
 
 use crate::cargo::cargo;
 use crate::steps::Outcome;
 
 pub(crate) use self::rabbitmq::rabbitmq;
+pub(crate) use self::testbed::{root_user, sid_root, virtual_machine};
 
 /// A component of the Rust toolchain, found by the cargo command it brings.
 pub(crate) fn component(name: &str, command: &[&str]) -> Outcome {

@@ -1,5 +1,7 @@
 //! `cargo xtask test`: the tests by what they need.
 
+mod criu;
+mod declared;
 mod services;
 
 use clap::ValueEnum;
@@ -14,6 +16,8 @@ pub(crate) enum Tier {
     Unit,
     /// Tests against real services, which they start themselves
     Services,
+    /// Tests with the real CRIU, runc and crun; as root
+    Criu,
 }
 
 /// Every tier.
@@ -26,6 +30,7 @@ impl Tier {
         match self {
             Self::Unit => steps.cargo("unit", cargo().args(["test", "--workspace", "--no-fail-fast"])),
             Self::Services => steps.run("services", services::run),
+            Self::Criu => steps.run("criu", criu::run),
         }
     }
 }

@@ -1,0 +1,61 @@
+//! What takes minutes to build and is kept outside the clone, by the scripts of `testbed/`.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::debian;
+use crate::cargo::workspace_root;
+use crate::steps::{Outcome, execute};
+
+const BUILDER: &str = "mmdebstrap";
+
+/// Namespaces, mounts and CRIU need root.
+pub(crate) fn root_user() -> Result<Outcome> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(Outcome::Passed);
+    }
+    Ok(Outcome::LeftOut(
+        "this needs root: run `cargo xtask test criu` as root, in a machine or container of its own if you like".to_owned(),
+    ))
+}
+
+/// The Debian root with CRIU, runc and crun that every test's machine stands on.
+pub(crate) fn sid_root() -> Result<Outcome> {
+    built_by("root", "the Debian root with CRIU, runc and crun")
+}
+
+/// The virtual machine with the kernel that CRIU's pre-dump needs.
+pub(crate) fn virtual_machine() -> Result<Outcome> {
+    built_by("vm", "the virtual machine for CRIU's pre-dump")
+}
+
+/// The script knows whether there is anything to do.
+fn built_by(script: &str, what: &str) -> Result<Outcome> {
+    if let Some(missing) = builder()? {
+        return Ok(missing);
+    }
+    let path = workspace_root().join("testbed").join(script);
+    Ok(match execute(Command::new(path).arg("setup"))? {
+        Outcome::Passed => Outcome::Passed,
+        _ => Outcome::LeftOut(format!("{what} could not be built, see above; `testbed/{script} setup` tries again")),
+    })
+}
+
+/// `None` when it is there.
+fn builder() -> Result<Option<Outcome>> {
+    let installed = || Command::new(BUILDER).arg("--version").output().is_ok_and(|output| output.status.success());
+    let how = format!("`apt-get install {BUILDER}` as root on Debian, or from your system's packages");
+    if installed() {
+        return Ok(None);
+    }
+    if !debian::may_install() {
+        return Ok(Some(Outcome::LeftOut(format!("{BUILDER} is missing; {how}"))));
+    }
+    debian::install(BUILDER)?;
+    Ok(if installed() {
+        None
+    } else {
+        Some(Outcome::LeftOut(format!("{BUILDER} is missing and its installation failed, see above; {how}")))
+    })
+}

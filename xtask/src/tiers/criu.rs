@@ -1,0 +1,30 @@
+//! Tests with the real CRIU, runc and crun: `tests/criu_*.rs` of a package, with `required-features = ["criu-tests"]`.
+
+use anyhow::Result;
+
+use super::declared::Declared;
+use crate::cargo::cargo;
+use crate::provide;
+use crate::rules::Workspace;
+use crate::steps::{Outcome, execute};
+
+const TESTS: Declared = Declared { feature: "criu-tests", prefix: "criu_" };
+
+/// Whose programs the tests of other packages start: cargo builds only those of the test's own package.
+const PROGRAMS: [&str; 2] = ["ms2m", "counter"];
+
+pub(super) fn run() -> Result<Outcome> {
+    let workspace = Workspace::load(&crate::cargo::workspace_root())?;
+    let packages = TESTS.packages(workspace.metadata())?;
+    for provide in [provide::root_user, provide::rabbitmq, provide::sid_root, provide::virtual_machine] {
+        match provide()? {
+            Outcome::Passed => {}
+            missing => return Ok(missing),
+        }
+    }
+    match execute(cargo().args(["build", "--bins"]).args(PROGRAMS.iter().flat_map(|package| ["--package", package])))? {
+        // One at a time: they measure how long a process stands still.
+        Outcome::Passed => execute(TESTS.command(&packages).args(["--", "--test-threads=1"])),
+        failed => Ok(failed),
+    }
+}

@@ -1,0 +1,89 @@
+//! Tests that need more than cargo: which packages have them, and the call that runs them.
+//!
+//! They are the integration tests of a package with the tier's prefix, which require the tier's feature.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use cargo_metadata::{Metadata, TargetKind};
+
+use crate::cargo::cargo;
+
+/// How the tests of one tier are declared.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Declared {
+    pub(super) feature: &'static str,
+    pub(super) prefix: &'static str,
+}
+
+impl Declared {
+    /// One call for all packages, so that their tests are built together.
+    pub(super) fn command(self, packages: &[String]) -> Command {
+        let Self { feature, prefix } = self;
+        let mut command = cargo();
+        command.args(["test", "--no-fail-fast"]);
+        for package in packages {
+            command.args(["--package", package]);
+        }
+        let features: Vec<_> = packages.iter().map(|package| format!("{package}/{feature}")).collect();
+        command.args(["--features", &features.join(","), "--test", &format!("{prefix}*")]);
+        command
+    }
+
+    /// The packages with such tests. A half-declared one is an error: its tests would silently never run.
+    pub(super) fn packages(self, metadata: &Metadata) -> Result<Vec<String>> {
+        let Self { feature, prefix } = self;
+        let mut found = Vec::new();
+        for package in metadata.workspace_packages() {
+            let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test) && target.name.starts_with(prefix));
+            let mut tests = tests.peekable();
+            let declared = package.features.contains_key(feature);
+            let has_tests = tests.peek().is_some();
+            if has_tests != declared {
+                bail!("{} has only one of: the feature {feature}, a test {prefix}*", package.name);
+            }
+            if let Some(test) = tests.find(|test| !test.required_features.iter().any(|required| required == feature)) {
+                bail!("the test {} of {} lacks required-features = [\"{feature}\"]", test.name, package.name);
+            }
+            if declared {
+                found.push(package.name.to_string());
+            }
+        }
+        if found.is_empty() {
+            bail!("no package of the workspace has the feature {feature}");
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixture::Fixture;
+
+    const TIER: Declared = Declared { feature: "service-tests", prefix: "rabbitmq_" };
+    const COMPLETE: &str = "[features]\nservice-tests = []\n[[test]]\nname = 'rabbitmq_a'\nrequired-features = ['service-tests']\n";
+
+    fn found_in(fixture: &Fixture) -> Result<Vec<String>> {
+        TIER.packages(fixture.workspace().metadata())
+    }
+
+    #[test]
+    fn finds_the_packages_that_declare_the_feature() {
+        let fixture = Fixture::new().member("plain", "").member("b", COMPLETE).file("members/b/tests/rabbitmq_a.rs", "");
+        let packages = found_in(&fixture).unwrap();
+        assert_eq!(packages, ["b"]);
+        let words: Vec<_> = TIER.command(&packages).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert_eq!(words.join(" "), "test --no-fail-fast --package b --features b/service-tests --test rabbitmq_*");
+    }
+
+    #[test]
+    fn half_declared_tests_are_an_error() {
+        let no_test = Fixture::new().member("a", "[features]\nservice-tests = []\n");
+        let no_feature = Fixture::new().member("a", "").file("members/a/tests/rabbitmq_a.rs", "");
+        let not_required = Fixture::new().member("a", "[features]\nservice-tests = []\n").file("members/a/tests/rabbitmq_a.rs", "");
+        for fixture in [no_test, no_feature, not_required, Fixture::new().member("a", "")] {
+            found_in(&fixture).unwrap_err();
+        }
+    }
+}
