@@ -21,4 +21,5 @@ mod target;
 mod template;
 
 pub use self::target::LocalTarget;
+pub(crate) use self::target::remove_bundle;
 pub use self::template::{BaseRootfs, IDENTITY_FILE, Template};

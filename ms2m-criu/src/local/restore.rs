@@ -43,7 +43,7 @@ pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived) -
     }
     bundle.identify(template)?;
     let cgroup = Cgroup::named(&bundle.id);
-    let mut config = String::from("tcp-close\nnetwork-lock skip\nmanage-cgroups ignore\n");
+    let mut config = String::from("tcp-close\nnetwork-lock skip\nmanage-cgroups=ignore\n");
     for fact in &arrived.manifest.mounts {
         let Some(external) = External::from_fact(fact) else { continue };
         let volume = fact.volume.as_ref().map(|volume| arrived.directory.join("volumes").join(volume));

@@ -102,6 +102,11 @@ impl LocalTarget {
         if manifest.architecture != std::env::consts::ARCH {
             return refuse(format!("the checkpoint is of a {} machine, and this one is {}", manifest.architecture, std::env::consts::ARCH));
         }
+        let missing = crate::facts::missing_cpu_features(&manifest.cpu_features);
+        if !missing.is_empty() {
+            let missing = missing.join(" ");
+            return refuse(format!("this machine's processor lacks what the source's has: {missing}; restore on one that has it"));
+        }
         for template in &self.templates {
             if !manifest.containers.iter().any(|container| container.name == template.name) {
                 return refuse(format!("the checkpoint holds no container `{}`", template.name));
@@ -230,6 +235,11 @@ impl RestoreTarget for LocalTarget {
         }
         remove_directory(&record::directory(&self.work_dir, migration))
     }
+}
+
+/// Removes what a container stood on that was itself once made as a copy below `work_dir`. Missing is fine.
+pub(crate) fn remove_bundle(work_dir: &std::path::Path, container: &str) -> Result<()> {
+    Bundle::new(work_dir, container).remove()
 }
 
 /// File system calls on a thread where they may block.

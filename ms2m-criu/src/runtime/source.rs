@@ -219,6 +219,7 @@ impl CheckpointSource for RuntimeSource {
             if self.runtime.state(&member.id).await?.is_some_and(|state| same(&state)) {
                 self.runtime.remove(&member.id).await?;
             }
+            crate::local::remove_bundle(&self.work_dir, &member.id)?;
         }
         Ok(())
     }

@@ -12,11 +12,11 @@ use ms2m_testkit_rabbitmq::RabbitMqServer;
 
 use crate::{Leftovers, Machine, Options, Snapshot};
 
-const INSIDE: &str = "MS2M_INSIDE_MACHINE";
-const AMQP: &str = "MS2M_MACHINE_AMQP_URL";
-const MANAGEMENT: &str = "MS2M_MACHINE_MANAGEMENT_URL";
+pub(crate) const INSIDE: &str = "MS2M_INSIDE_MACHINE";
+pub(crate) const AMQP: &str = "MS2M_MACHINE_AMQP_URL";
+pub(crate) const MANAGEMENT: &str = "MS2M_MACHINE_MANAGEMENT_URL";
 /// Says that the body has run, which a test program that found no such test would not.
-const RAN: &str = "/run/ms2m-body-ran";
+pub(crate) const RAN: &str = "/run/ms2m-body-ran";
 
 /// The machine, for the body of a test in it.
 #[derive(Debug)]
@@ -29,6 +29,12 @@ impl Here {
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
         self.fresh.leftovers()
+    }
+
+    /// The same at this moment, without waiting: what the body has made so far.
+    #[must_use]
+    pub fn made(&self) -> Leftovers {
+        self.fresh.compare()
     }
 
     /// Where the RabbitMQ of [`Options::rabbitmq`] listens, credentials included. Panics without that option.
@@ -56,14 +62,7 @@ pub fn is_inside() -> bool {
 /// too long, and when it leaves something over.
 #[track_caller]
 pub fn inside(options: &Options, body: impl FnOnce(&Here)) {
-    if !is_inside() {
-        return outside(options);
-    }
-    let here = Here { fresh: Snapshot::take() };
-    body(&here);
-    let left = here.leftovers();
-    assert!(options.may_leave || left.is_empty(), "the body passed, but {left}");
-    fs::write(RAN, "").expect("/run is writable");
+    if is_inside() { body_here(options, body) } else { outside(options) }
 }
 
 /// The same for an asynchronous body, on a Tokio runtime of its own with two threads.
@@ -75,10 +74,25 @@ pub fn inside_async<F: Future<Output = ()>>(options: &Options, body: impl FnOnce
     });
 }
 
+/// The body itself, in the machine.
+pub(crate) fn body_here(options: &Options, body: impl FnOnce(&Here)) {
+    let here = Here { fresh: Snapshot::take() };
+    body(&here);
+    let left = here.leftovers();
+    assert!(options.may_leave || left.is_empty(), "the body passed, but {left}");
+    fs::write(RAN, "").expect("/run is writable");
+}
+
+/// libtest names a test's thread after the test.
+#[track_caller]
+pub(crate) fn test_name() -> String {
+    let name = thread::current().name().map(str::to_owned).filter(|name| name != "main");
+    name.expect("called from a test's own thread")
+}
+
 #[track_caller]
 fn outside(options: &Options) {
-    let name = thread::current().name().map(str::to_owned).filter(|name| name != "main");
-    let name = name.expect("called from a test's own thread");
+    let name = test_name();
     let machine = Machine::start(options).unwrap_or_else(|error| panic!("{error}"));
     let mut command = machine.command("env");
     let directory = env::current_dir().expect("a current directory");
@@ -122,7 +136,7 @@ fn end(mut child: Child, machine: Machine, deadline: Duration) -> (Option<ExitSt
 }
 
 /// One for all tests of this program. Its keeper ends it with this process.
-fn rabbitmq() -> &'static RabbitMqServer {
+pub(crate) fn rabbitmq() -> &'static RabbitMqServer {
     static SERVER: OnceLock<RabbitMqServer> = OnceLock::new();
     SERVER.get_or_init(|| RabbitMqServer::start(&ms2m_testkit_rabbitmq::Options::default()).unwrap_or_else(|error| panic!("{error}")))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where programs keep files. Everything else of a machine's root is Debian's.
-const FOLDERS: [&str; 8] = ["run", "tmp", "var", "etc", "root", "mnt", "opt", "dev/shm"];
+const FOLDERS: [&str; 9] = ["run", "tmp", "var", "var/tmp", "etc", "root", "mnt", "opt", "dev/shm"];
 
 /// Files that programs keep for their next run and that say nothing.
 const KEPT: [&str; 6] = ["/run/criu.kdat", "/run/runc", "/run/crun", "/run/crun/.empty-directory", "/run/xtables.lock", "/run/mount"];
@@ -67,20 +67,24 @@ impl Snapshot {
 
     /// Of the machine with this root, seen from outside.
     pub(crate) fn of_root(root: &Path) -> Self {
-        let mut files = BTreeSet::new();
+        let mounts = fs::read_to_string(root.join("proc/1/mountinfo")).unwrap_or_default();
+        let mounts: BTreeSet<_> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
+        let (mut files, mut cgroups) = (BTreeSet::new(), BTreeSet::new());
         for folder in FOLDERS {
-            walk(&root.join(folder), &mut |path| {
-                files.insert(inside(root, path));
+            // What is mounted there is told as a mount, or it is the host's.
+            walk(&root.join(folder), &mut |path, _| {
+                let path = inside(root, path);
+                let mounted = mounts.contains(&path);
+                files.insert(path);
+                !mounted
             });
         }
-        let mut cgroups = BTreeSet::new();
-        walk(&root.join("sys/fs/cgroup"), &mut |path| {
-            if path.is_dir() {
+        walk(&root.join("sys/fs/cgroup"), &mut |path, directory| {
+            if directory {
                 cgroups.insert(inside(root, path));
             }
+            true
         });
-        let mounts = fs::read_to_string(root.join("proc/1/mountinfo")).unwrap_or_default();
-        let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect();
         let processes = processes(root).into_iter().map(|process| (process.pid, process.started)).collect();
         Self { root: root.to_owned(), processes, mounts, cgroups, files }
     }
@@ -98,7 +102,9 @@ impl Snapshot {
         }
     }
 
-    fn compare(&self) -> Leftovers {
+    /// What has come since, at this moment.
+    #[must_use]
+    pub fn compare(&self) -> Leftovers {
         let now = Self::of_root(&self.root);
         let new = |now: &BTreeSet<String>, before: &BTreeSet<String>| now.difference(before).cloned().collect();
         let processes = processes(&self.root).into_iter().filter(|process| !self.processes.contains(&(process.pid, process.started)));
@@ -136,12 +142,12 @@ fn process(pid: u32, path: &Path) -> Option<Process> {
     Some(Process { pid, started, shown: format!("{pid} {state} {}", line.trim_end()) })
 }
 
-/// Everything below a folder, links not followed.
-fn walk(folder: &Path, found: &mut impl FnMut(&Path)) {
+/// Everything below a folder, links not followed. `found` says of a directory whether to enter it.
+fn walk(folder: &Path, found: &mut impl FnMut(&Path, bool) -> bool) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        found(&path);
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if found(&path, directory) && directory {
             walk(&path, found);
         }
     }

@@ -49,6 +49,7 @@ mod leftovers;
 mod machine;
 mod options;
 mod paths;
+pub mod vm;
 
 pub use bundle::Bundle;
 pub use error::MachineError;

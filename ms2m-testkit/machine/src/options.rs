@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Which cgroups a machine sees. Either way they are its own and end with it.
@@ -23,6 +24,8 @@ pub struct Options {
     pub(crate) rabbitmq: bool,
     pub(crate) may_leave: bool,
     pub(crate) deadline: Duration,
+    pub(crate) memory_mib: u32,
+    pub(crate) programs: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -34,6 +37,8 @@ impl Default for Options {
             rabbitmq: false,
             may_leave: false,
             deadline: Duration::from_secs(300),
+            memory_mib: 2048,
+            programs: Vec::new(),
         }
     }
 }
@@ -79,6 +84,20 @@ impl Options {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The memory of a virtual machine, 2 GiB unless set. A private machine has the host's.
+    #[must_use]
+    pub fn memory_mib(mut self, mebibytes: u32) -> Self {
+        self.memory_mib = mebibytes;
+        self
+    }
+
+    /// A program that a virtual machine gets, in `/share`: see [`vm::program`](crate::vm::program). A private machine sees them all.
+    #[must_use]
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.programs.push(path.into());
         self
     }
 }

@@ -42,13 +42,17 @@ fn profile_directory() -> PathBuf {
 pub(crate) fn visible() -> Vec<PathBuf> {
     let profile = profile_directory();
     let target = profile.ancestors().find(|above| above.join("CACHEDIR.TAG").exists()).unwrap_or(&profile).to_owned();
-    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let workspace = package.and_then(|package| package.ancestors().find(|above| above.join("Cargo.lock").exists()).map(Path::to_owned));
     let mut paths = vec![target];
     // A target directory in the workspace is there with it.
-    if let Some(workspace) = workspace {
+    if let Some(workspace) = workspace() {
         paths.retain(|target| !target.starts_with(&workspace));
         paths.push(workspace);
     }
     paths
+}
+
+/// The workspace of the package under test.
+pub(crate) fn workspace() -> Option<PathBuf> {
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from)?;
+    package.ancestors().find(|above| above.join("Cargo.lock").exists()).map(Path::to_owned)
 }

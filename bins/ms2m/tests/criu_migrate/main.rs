@@ -5,7 +5,7 @@
 mod audit;
 mod stage;
 
-use ms2m_testkit_machine::{Here, Options, inside_async};
+use ms2m_testkit_machine::{Options, inside_async};
 
 use crate::stage::{Setting, Stage};
 
@@ -19,8 +19,8 @@ fn migrations() -> u32 {
 }
 
 /// The counter moves again and again while publishers go on.
-async fn moves(here: &Here, setting: Setting) {
-    let mut stage = Stage::begin(here, setting).await;
+async fn moves(setting: Setting) {
+    let mut stage = Stage::begin(setting).await;
     let mut reports = Vec::new();
     for number in 1..=migrations() {
         let report = stage.migrate(number, &[]).await;
@@ -36,30 +36,30 @@ async fn moves(here: &Here, setting: Setting) {
 
 #[test]
 fn a_runc_container_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("runc", 8)));
+    inside_async(&options(), |here| moves(Setting::new(here, "runc", 8)));
 }
 
 #[test]
 fn a_crun_container_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("crun", 8)));
+    inside_async(&options(), |here| moves(Setting::new(here, "crun", 8)));
 }
 
 #[test]
 fn a_runc_container_with_27_mb_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("runc", 27)));
+    inside_async(&options(), |here| moves(Setting::new(here, "runc", 27)));
 }
 
 #[test]
 fn a_crun_container_with_27_mb_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("crun", 27)));
+    inside_async(&options(), |here| moves(Setting::new(here, "crun", 27)));
 }
 
 #[test]
 fn a_runc_container_with_256_mb_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("runc", 256)));
+    inside_async(&options(), |here| moves(Setting::new(here, "runc", 256)));
 }
 
 #[test]
 fn a_crun_container_with_256_mb_moves() {
-    inside_async(&options(), |here| moves(here, Setting::new("crun", 256)));
+    inside_async(&options(), |here| moves(Setting::new(here, "crun", 256)));
 }

@@ -1,6 +1,7 @@
 //! A counter in a container, publishers, and `ms2m` itself as its users call it.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -25,19 +26,19 @@ const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) struct Setting {
     pub(crate) runtime: &'static str,
     pub(crate) ballast_mib: u32,
+    url: String,
+    management: String,
 }
 
 impl Setting {
-    pub(crate) fn new(runtime: &'static str, ballast_mib: u32) -> Self {
-        Self { runtime, ballast_mib }
+    pub(crate) fn new(here: &Here, runtime: &'static str, ballast_mib: u32) -> Self {
+        Self { runtime, ballast_mib, url: here.amqp_url(), management: here.management_url() }
     }
 }
 
 pub(crate) struct Stage {
     setting: Setting,
     broker: Arc<RabbitMq>,
-    url: String,
-    management: String,
     queue: String,
     /// The container that owns the queue.
     pub(crate) container: String,
@@ -48,9 +49,8 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts everything and waits until the counter counts.
-    pub(crate) async fn begin(here: &Here, setting: Setting) -> Self {
-        let (url, management) = (here.amqp_url(), here.management_url());
-        let config = RabbitMqConfig::new(&url).and_then(|config| config.with_management(&management)).unwrap();
+    pub(crate) async fn begin(setting: Setting) -> Self {
+        let config = RabbitMqConfig::new(&setting.url).and_then(|config| config.with_management(&setting.management)).unwrap();
         let broker = Arc::new(RabbitMq::new(config).unwrap());
         let queue = format!("orders-{}-{}", setting.runtime, setting.ballast_mib);
         let admin = broker.connect("test-admin").await.unwrap();
@@ -61,12 +61,12 @@ impl Stage {
         admin.close().await;
 
         let container = format!("counter-{}", setting.ballast_mib);
-        let bundle = start(&setting, &container, &url, &queue).await;
+        let bundle = start(&setting, &container, &queue).await;
         let stop = Arc::new(AtomicBool::new(false));
         let publishers = (0..PUBLISHERS)
             .map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop))))
             .collect();
-        let stage = Self { setting, broker, url, management, queue, container, publishers, stop, bundle: Some(bundle) };
+        let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
         sleep(Duration::from_secs(1)).await;
         stage
     }
@@ -74,7 +74,7 @@ impl Stage {
     fn command(&self, copy: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ms2m"));
         command.args(["migrate", "--local", "--source", &self.container, "--copy", copy, "--runtime", self.setting.runtime]);
-        command.args(["--broker", &self.url, "--management", &self.management, "--queue", &self.queue]);
+        command.args(["--broker", &self.setting.url, "--management", &self.setting.management, "--queue", &self.queue]);
         command.args(["--work-dir", "/run/ms2m", "--output", "json"]);
         command
     }
@@ -83,12 +83,12 @@ impl Stage {
     pub(crate) async fn migrate(&mut self, number: u32, more: &[&str]) -> Value {
         let copy = format!("{}-{number}", self.container.split("-m").next().unwrap_or_default().to_owned() + "-m");
         let mut command = self.command(&copy);
-        let output = tokio::time::timeout(MIGRATION_DEADLINE, command.args(more).output()).await.expect("in time").unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.stdout.is_empty(), "{} {words}", output.status);
+        let child = command.args(more).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let output = tokio::time::timeout(MIGRATION_DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();
+        assert!(!output.stdout.is_empty(), "{}: see above", output.status);
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
         if report["outcome"] == "completed" {
-            assert!(output.status.success(), "{} {words} {report:#}", output.status);
+            assert!(output.status.success(), "{} {report:#}", output.status);
             self.container = copy;
         }
         // Some messages for the owner to apply by itself.
@@ -119,11 +119,11 @@ impl Stage {
     }
 }
 
-async fn start(setting: &Setting, container: &str, url: &str, queue: &str) -> Bundle {
+async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
     let counter = workspace_program("counter", "counter").unwrap();
     let ballast = setting.ballast_mib.to_string();
     let out = format!("{queue}.out");
-    let words = ["--broker", url, "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
+    let words = ["--broker", setting.url.as_str(), "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
     let words = std::iter::once(counter.into_os_string()).chain(words.iter().map(Into::into));
     let bundle = Bundle::new(format!("/run/bundle-{container}"), words).unwrap();
     std::fs::create_dir_all(bundle.upper().join("etc")).ok();
