@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::demo::DemoArgs;
 use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
+use crate::inspect::InspectArgs;
 use crate::migrate::MigrateArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
@@ -32,6 +33,11 @@ pub(crate) enum Command {
     /// source has applied meanwhile, takes the queue over, and the source is removed. Whatever goes wrong before the take-over is
     /// undone: the source goes on.
     Migrate(MigrateArgs),
+    /// Tell what is in a checkpoint, and whether it can be restored here.
+    ///
+    /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing
+    /// that decides about a restore on this machine. Needs no root. Exit status 0 when the checkpoint could be read, whatever the verdict.
+    Inspect(InspectArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.

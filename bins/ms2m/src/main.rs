@@ -4,6 +4,7 @@ mod cli;
 mod demo;
 mod exit;
 mod file_store;
+mod inspect;
 mod interrupt;
 mod migrate;
 
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ms2m", &mut io::stdout());
             Exit::Done

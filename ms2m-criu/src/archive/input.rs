@@ -33,6 +33,7 @@ pub trait Input: BufRead {
 }
 
 impl Input for &[u8] {}
+impl<T: AsRef<[u8]>> Input for io::Cursor<T> {}
 impl<T: Input + ?Sized> Input for Box<T> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         (**self).skip(bytes)

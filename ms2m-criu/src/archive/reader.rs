@@ -145,6 +145,19 @@ impl<R: Input> Reader<R> {
         Ok(content)
     }
 
+    /// The first bytes of the current member, `most` at most.
+    ///
+    /// # Errors
+    /// As [`copy_to`](Self::copy_to).
+    pub fn read_start(&mut self, most: u64) -> Result<Vec<u8>> {
+        let behind = self.left.saturating_sub(most);
+        self.left -= behind;
+        let mut content = Vec::new();
+        let result = self.copy_to(&mut content);
+        self.left += behind;
+        result.map(|()| content)
+    }
+
     /// Writes the content of the current member to `sink`, without a copy of its own.
     ///
     /// # Errors

@@ -43,10 +43,13 @@ impl Cgroup {
     /// The directory in the hierarchy that has this one of the controllers, or in the unified one.
     pub(crate) fn directory(&self, controllers: Option<&[String]>) -> Option<&Path> {
         let belongs = |directory: &&PathBuf| {
-            let hierarchy = directory.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let hierarchy =
+                directory.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             match controllers {
                 None => directory.parent() == Some(Path::new(MOUNT)) || hierarchy == "unified",
-                Some(wanted) => hierarchy.split(',').any(|name| wanted.iter().any(|one| one == name || one.strip_prefix("name=") == Some(name))),
+                Some(wanted) => {
+                    hierarchy.split(',').any(|name| wanted.iter().any(|one| one == name || one.strip_prefix("name=") == Some(name)))
+                }
             }
         };
         self.directories.iter().find(belongs).map(PathBuf::as_path)
@@ -137,7 +140,9 @@ fn remove(directory: &Path) -> io::Result<()> {
 
 fn below(directory: &Path) -> io::Result<Vec<PathBuf>> {
     match std::fs::read_dir(directory) {
-        Ok(entries) => Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()),
+        Ok(entries) => {
+            Ok(entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect())
+        }
         Err(error) if is_gone(&error) => Ok(Vec::new()),
         Err(error) => Err(error),
     }

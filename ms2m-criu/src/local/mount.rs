@@ -39,7 +39,9 @@ pub(super) fn detach_below(path: &Path) -> Result<()> {
     mounts.reverse();
     mounts.iter().try_for_each(|mount| match rustix::mount::unmount(mount.as_path(), UnmountFlags::DETACH) {
         Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
-        Err(error) => Err(Error::retry(ErrorKind::Other, "a mount of the copy cannot be removed").with("at", mount.display()).caused_by(error)),
+        Err(error) => {
+            Err(Error::retry(ErrorKind::Other, "a mount of the copy cannot be removed").with("at", mount.display()).caused_by(error))
+        }
     })
 }
 

@@ -97,7 +97,10 @@ impl LocalTarget {
         let runtime = manifest.runtime.as_ref().map(|runtime| runtime.name.as_str());
         if runtime != Some(self.runtime.flavor().to_string().as_str()) {
             let was = runtime.unwrap_or("no runtime");
-            return refuse(format!("the checkpoint was taken of a container of {was}, and this target restores with {}", self.runtime.flavor()));
+            return refuse(format!(
+                "the checkpoint was taken of a container of {was}, and this target restores with {}",
+                self.runtime.flavor()
+            ));
         }
         if manifest.architecture != std::env::consts::ARCH {
             return refuse(format!("the checkpoint is of a {} machine, and this one is {}", manifest.architecture, std::env::consts::ARCH));

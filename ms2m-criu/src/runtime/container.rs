@@ -24,8 +24,10 @@ impl Container {
     /// [`ErrorKind::NotFound`] when there is none of that name or it does not run; [`ErrorKind::Unsupported`] when it has no pid
     /// namespace of its own, without which its copy cannot have the same process ids.
     pub async fn inspect(runtime: &Runtime, id: &str) -> Result<Self> {
-        let not_found = |message: String| Error::fatal(ErrorKind::NotFound, message).with("container", id).with("runtime", runtime.flavor());
-        let state = runtime.state(id).await?.ok_or_else(|| not_found("there is no such container; `list` of the runtime shows them".into()))?;
+        let not_found =
+            |message: String| Error::fatal(ErrorKind::NotFound, message).with("container", id).with("runtime", runtime.flavor());
+        let state =
+            runtime.state(id).await?.ok_or_else(|| not_found("there is no such container; `list` of the runtime shows them".into()))?;
         match state.status {
             ContainerStatus::Running => Self::of(state),
             status => Err(not_found(format!("the container does not run, it is {status:?}"))),

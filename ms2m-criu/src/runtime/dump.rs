@@ -71,8 +71,7 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         wish.criu.dump(&options, copied).await?
     };
     let page = rustix::param::page_size() as u64;
-    let figures =
-        Figures { written_bytes: stats.pages_written * page, in_parents_bytes: stats.pages_skipped_parent * page };
+    let figures = Figures { written_bytes: stats.pages_written * page, in_parents_bytes: stats.pages_skipped_parent * page };
     let mounts = externals.iter().map(|external| fact(external, wish.directory)).collect();
     let manifest = ContainerManifest {
         name: wish.name.to_owned(),

@@ -19,7 +19,9 @@ pub(super) struct Freezer {
 impl Freezer {
     /// The freezer of a process.
     pub(super) fn of(pid: i32) -> Result<Self> {
-        let cannot = |error: procfs::ProcError| Error::undo(ErrorKind::Other, "the container's cgroup cannot be found").with("pid", pid).caused_by(error);
+        let cannot = |error: procfs::ProcError| {
+            Error::undo(ErrorKind::Other, "the container's cgroup cannot be found").with("pid", pid).caused_by(error)
+        };
         let groups = procfs::process::Process::new(pid).and_then(|process| process.cgroups()).map_err(cannot)?.0;
         let below = |mount: &str, path: &str| Path::new(mount).join(path.trim_start_matches('/'));
         for group in &groups {

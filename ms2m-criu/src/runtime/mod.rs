@@ -16,12 +16,12 @@ mod state;
 use std::fmt;
 use std::path::PathBuf;
 
+pub(crate) use self::command::{hangs, last_words};
 pub use self::container::Container;
 pub use self::mounts::{External, ExternalKind, Layers};
 pub use self::process::Process;
 pub use self::source::RuntimeSource;
 pub use self::state::{ContainerState, ContainerStatus};
-pub(crate) use self::command::{hangs, last_words};
 
 /// Which runtime.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -134,14 +134,15 @@ fn kind(mount: &MountInfo, container: &Container, proc_root: &Path) -> Option<Ex
     match mount.fs_type.as_str() {
         "tmpfs" if mount.root == "/" => Some(ExternalKind::Tmpfs { options: tmpfs_options(mount) }),
         "cgroup2" => Some(ExternalKind::Cgroup { controllers: None }),
-        "cgroup" => Some(ExternalKind::Cgroup { controllers: Some(mount.super_options.keys().filter(|key| *key != "rw").cloned().collect()) }),
+        "cgroup" => {
+            Some(ExternalKind::Cgroup { controllers: Some(mount.super_options.keys().filter(|key| *key != "rw").cloned().collect()) })
+        }
         _ => None,
     }
 }
 
 fn is_bind(mount: &oci_spec::runtime::Mount) -> bool {
-    mount.typ().as_deref() == Some("bind")
-        || mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind")
+    mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind")
 }
 
 /// Those options that a new tmpfs takes.

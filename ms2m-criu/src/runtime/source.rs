@@ -215,7 +215,9 @@ impl CheckpointSource for RuntimeSource {
                 container.process().ended(END).await?;
             }
             // A container of this name that was made since is another one.
-            let same = |state: &super::ContainerState| member.container.as_ref().is_none_or(|known| known.process().pid() == state.pid || state.pid == 0);
+            let same = |state: &super::ContainerState| {
+                member.container.as_ref().is_none_or(|known| known.process().pid() == state.pid || state.pid == 0)
+            };
             if self.runtime.state(&member.id).await?.is_some_and(|state| same(&state)) {
                 self.runtime.remove(&member.id).await?;
             }

@@ -52,10 +52,14 @@ impl Runtime {
             if answer.words.contains("does not exist") || answer.words.contains("No such file or directory") {
                 return Ok(None);
             }
-            return Err(Error::retry(ErrorKind::Unavailable, format!("{} does not answer: {}", self.flavor, answer.words)).with("container", id));
+            return Err(
+                Error::retry(ErrorKind::Unavailable, format!("{} does not answer: {}", self.flavor, answer.words)).with("container", id)
+            );
         }
         let state = serde_json::from_slice(&answer.stdout).map_err(|error| {
-            Error::fatal(ErrorKind::Corrupt, format!("the answer of {} state was not understood", self.flavor)).with("container", id).caused_by(error)
+            Error::fatal(ErrorKind::Corrupt, format!("the answer of {} state was not understood", self.flavor))
+                .with("container", id)
+                .caused_by(error)
         })?;
         Ok(Some(state))
     }

@@ -169,9 +169,8 @@ impl Parent {
     }
 
     fn empty(&self) -> io::Result<()> {
-        let names: Vec<_> = rustix::fs::Dir::read_from(&self.0)?
-            .map(|entry| entry.map(|entry| entry.file_name().to_owned()))
-            .collect::<Result<_, _>>()?;
+        let names: Vec<_> =
+            rustix::fs::Dir::read_from(&self.0)?.map(|entry| entry.map(|entry| entry.file_name().to_owned())).collect::<Result<_, _>>()?;
         let names = names.iter().map(|name| OsStr::from_bytes(name.to_bytes())).filter(|name| *name != "." && *name != "..");
         names.into_iter().try_for_each(|name| self.remove(name))
     }

@@ -72,7 +72,9 @@ pub(super) async fn clear(args: &MigrateArgs, report: &MigrationReport) -> Resul
     let place = place(args, &report.id);
     match std::fs::remove_dir_all(&place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::fatal(ErrorKind::Other, "the migration's directory cannot be removed").with("path", place.display()).caused_by(error))
+            Err(Error::fatal(ErrorKind::Other, "the migration's directory cannot be removed")
+                .with("path", place.display())
+                .caused_by(error))
         }
         _ => Ok(()),
     }

@@ -47,7 +47,10 @@ async fn migrate(args: &MigrateArgs) -> Result<MigrationReport> {
                 driver.resume(state).await
             }
             None => {
-                eprintln!("ms2m: migration {}; should this process die, the same command with --migration {} goes on", plan.spec.migration, plan.spec.migration);
+                eprintln!(
+                    "ms2m: migration {}; should this process die, the same command with --migration {} goes on",
+                    plan.spec.migration, plan.spec.migration
+                );
                 driver.run(plan.spec).await
             }
         }

@@ -26,9 +26,7 @@ pub(crate) async fn audit(broker: &RabbitMq, effects: &str, sent: &[u64]) -> Aud
     let mut audit = Audit { published: sent.iter().sum(), exact: true, ..Audit::default() };
     let (mut seen, mut last) = (BTreeMap::<String, String>::new(), vec![0_u64; sent.len()]);
 
-
     while let Ok(Ok(delivery)) = timeout(Duration::from_secs(2), deliveries.next()).await {
-        
         let id = delivery.message.properties.message_id.clone().expect("an effect has an id");
         let text = String::from_utf8(delivery.message.body.to_vec()).unwrap();
         match seen.insert(id.clone(), text.clone()) {
@@ -40,7 +38,8 @@ pub(crate) async fn audit(broker: &RabbitMq, effects: &str, sent: &[u64]) -> Aud
             }
             None => {}
         }
-        let (count, message) = text.split_once(' ').map(|(count, message)| (count.rsplit('=').next().unwrap().parse::<u64>(), message)).unwrap();
+        let (count, message) =
+            text.split_once(' ').map(|(count, message)| (count.rsplit('=').next().unwrap().parse::<u64>(), message)).unwrap();
         audit.exact &= count == Ok(seen.len() as u64);
         let (publisher, sequence) = message.strip_prefix('p').and_then(|rest| rest.split_once('/')).unwrap();
         let last = &mut last[publisher.parse::<usize>().unwrap()];

@@ -63,9 +63,8 @@ impl Stage {
         let container = format!("counter-{}", setting.ballast_mib);
         let bundle = start(&setting, &container, &queue).await;
         let stop = Arc::new(AtomicBool::new(false));
-        let publishers = (0..PUBLISHERS)
-            .map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop))))
-            .collect();
+        let publishers =
+            (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
         let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
         sleep(Duration::from_secs(1)).await;
         stage
@@ -123,7 +122,8 @@ async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
     let counter = workspace_program("counter", "counter").unwrap();
     let ballast = setting.ballast_mib.to_string();
     let out = format!("{queue}.out");
-    let words = ["--broker", setting.url.as_str(), "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
+    let words =
+        ["--broker", setting.url.as_str(), "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
     let words = std::iter::once(counter.into_os_string()).chain(words.iter().map(Into::into));
     let bundle = Bundle::new(format!("/run/bundle-{container}"), words).unwrap();
     std::fs::create_dir_all(bundle.upper().join("etc")).ok();
