@@ -4,6 +4,8 @@
 //! - [`image`] decodes CRIU's image files.
 //! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
 //! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
+//! - [`runtime`] takes checkpoints of containers of runc and crun; [`local`] makes copies of them on this machine.
+//! - [`tree`] packs what a container has written.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
 //! - [`store`] is where drivers keep what they take and what arrives.
 //! - [`check`] is the line in which checks report.
@@ -13,6 +15,10 @@ pub mod archive;
 pub mod check;
 pub mod criu;
 pub mod doctor;
+mod facts;
 pub mod image;
 pub mod inspect;
+pub mod local;
+pub mod runtime;
 pub mod store;
+pub mod tree;

@@ -7,6 +7,7 @@ use crate::demo::DemoArgs;
 use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
 use crate::inspect::InspectArgs;
+use crate::migrate::MigrateArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
@@ -26,6 +27,12 @@ pub(crate) enum Command {
     /// Without options everything runs inside this process: no root, no network, done in seconds. With --broker it runs on a
     /// real RabbitMQ, and consumers and publishers are processes of their own.
     Demo(DemoArgs),
+    /// Move a running container to a copy of it, while it keeps serving its queue. For now on one machine.
+    ///
+    /// Needs root, CRIU and runc or crun; `ms2m doctor` says what is missing. The copy is made beside the source, replays what the
+    /// source has applied meanwhile, takes the queue over, and the source is removed. Whatever goes wrong before the take-over is
+    /// undone: the source goes on.
+    Migrate(MigrateArgs),
     /// Tell what is in a checkpoint, and whether it can be restored here.
     ///
     /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing

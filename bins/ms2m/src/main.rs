@@ -3,7 +3,10 @@
 mod cli;
 mod demo;
 mod exit;
+mod file_store;
 mod inspect;
+mod interrupt;
+mod migrate;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
     let exit = match cli.command {
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ms2m", &mut io::stdout());

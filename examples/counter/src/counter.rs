@@ -8,7 +8,30 @@ use ms2m_core::{Error, ErrorKind, Result};
 
 /// How often each key was seen.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Counter(BTreeMap<String, u64>);
+pub(crate) struct Counter {
+    counts: BTreeMap<String, u64>,
+    /// Memory that is only held, as the caches and indexes of a real service would be. Each message writes a page of it.
+    ballast: Vec<u8>,
+}
+
+const PAGE_BYTES: usize = 4096;
+
+impl Counter {
+    /// With so much memory beside the counts.
+    pub(crate) fn with_ballast(mebibytes: usize) -> Self {
+        // Not zeros: those would be left out of a checkpoint.
+        let ballast = (0..mebibytes << 20).map(|at| (at / 7 + at / PAGE_BYTES) as u8 | 1).collect();
+        Self { counts: BTreeMap::new(), ballast }
+    }
+
+    fn touch(&mut self, count: u64) {
+        let pages = self.ballast.len() / PAGE_BYTES;
+        if pages > 0 {
+            let page = usize::try_from(count).unwrap_or_default() % pages;
+            self.ballast[page * PAGE_BYTES] = self.ballast[page * PAGE_BYTES].wrapping_add(2);
+        }
+    }
+}
 
 impl Handler for Counter {
     fn determinism(&self) -> Determinism {
@@ -18,19 +41,22 @@ impl Handler for Counter {
     async fn apply(&mut self, message: &Message, _: &mut Context<'_>) -> Effects {
         let properties = &message.properties;
         let key = properties.kind.as_ref().unwrap_or(&properties.routing_key);
-        let count = self.0.entry(key.clone()).or_default();
+        let count = self.counts.entry(key.clone()).or_default();
         *count += 1;
-        Effects::one(format!("{key}={count}"))
+        let count = *count;
+        self.touch(count);
+        let id = properties.message_id.as_deref().unwrap_or_default();
+        Effects::one(format!("{key}={count} {id}"))
     }
 
     fn snapshot(&self) -> Result<Bytes> {
-        let bytes = postcard::to_stdvec(&self.0);
+        let bytes = postcard::to_stdvec(&self.counts);
         bytes.map(Bytes::from).map_err(|error| Error::fatal(ErrorKind::Other, "the counts cannot be encoded").caused_by(error))
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
         let counts = postcard::from_bytes(bytes);
-        self.0 = counts.map_err(|error| Error::undo(ErrorKind::Corrupt, "these are no counts").caused_by(error))?;
+        self.counts = counts.map_err(|error| Error::undo(ErrorKind::Corrupt, "these are no counts").caused_by(error))?;
         Ok(())
     }
 }
@@ -41,7 +67,7 @@ mod tests {
 
     #[test]
     fn counts_survive_a_snapshot() {
-        let counter = Counter(BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 1)]));
+        let counter = Counter { counts: BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 1)]), ballast: Vec::new() };
         let mut copy = Counter::default();
         copy.restore(&counter.snapshot().unwrap()).unwrap();
         assert_eq!(copy, counter);

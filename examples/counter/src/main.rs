@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A message's key is its `type` property, else its routing key. For each message the new count goes to `--effects-to` as
-//! `key=count`, under an id that is the same on every attempt. With `--snapshots DIR` the consumer writes its own checkpoint there
+//! `key=count message-id`, under an id that is the same on every attempt. With `--snapshots DIR` the consumer writes its own checkpoint there
 //! when it is parked, and another `counter --restore FILE` starts as the copy; without, the process is checkpointed from outside
 //! (CRIU) and needs no more than the identity file.
 
@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 
 async fn consume(options: options::Options) -> ms2m_core::Result<Outcome> {
     let broker = Arc::new(RabbitMq::new(RabbitMqConfig::new(&options.broker)?.with_default_management()?)?);
-    let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter::Counter::default())
+    let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter::Counter::with_ballast(options.ballast_mib.into()))
         .identity(Identity::file(options.identity_file))
         .prefetch(options.prefetch);
     if let Some(queue) = options.effects_to {

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// A queue for the counts.
     #[arg(long, env = "MS2M_EFFECTS_TO")]
     pub(crate) effects_to: Option<String>,
+    /// Memory to hold beside the counts, in MiB, to see what a larger consumer costs.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16_384))]
+    pub(crate) ballast_mib: u16,
     /// A directory for snapshots, instead of a checkpoint from outside.
     #[arg(long, env = "MS2M_SNAPSHOTS")]
     pub(crate) snapshots: Option<PathBuf>,

@@ -9,7 +9,7 @@ use super::error::{ArchiveError, Result, Rule};
 use super::format::{Engine, Facts, detect, is_known};
 use super::input::{Input, OpenInput, open};
 use super::limits::Limits;
-use super::manifest::{CONTAINERS, MANIFEST, Manifest};
+use super::manifest::{CONTAINERS, MANIFEST, Manifest, image_directory};
 use super::reader::{Kind, Member, Reader};
 use super::stream::feed;
 use super::target::Target;
@@ -187,11 +187,11 @@ impl Walk<'_> {
         }
     }
 
-    /// Every container has its images, and every parent is there.
+    /// Every container has its images. Parents may travel in archives of their own.
     fn check_parts(&self, manifest: &Manifest) -> Result<()> {
+        let own = image_directory(manifest.part);
         for container in &manifest.containers {
-            let links = container.parents.iter().flat_map(|link| [link.directory.as_str(), link.parent.as_str()]);
-            for part in links.chain(["checkpoint"]) {
+            for part in container.parents.iter().map(|link| link.directory.as_str()).chain([own.as_str()]) {
                 let name = format!("{CONTAINERS}/{}/{part}", container.name);
                 if !self.directories.contains(&name) {
                     return Err(ArchiveError::refuse(Rule::Complete, &name, "the manifest needs this directory, and it is missing"));

@@ -1,5 +1,6 @@
 //! `manifest.json`: the facts that travel with a checkpoint of ours.
 
+use ms2m_core::Part;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ArchiveError, Result, Rule};
@@ -17,6 +18,9 @@ pub struct Manifest {
     pub format: u32,
     /// Always `ms2m`.
     pub engine: String,
+    /// Which part of the checkpoint this archive is. The image directories that it builds on travel in archives of their own.
+    #[serde(default = "whole")]
+    pub part: Part,
     /// When the checkpoint was taken, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_at_ms: Option<u64>,
@@ -103,6 +107,7 @@ impl Manifest {
         Self {
             format: Self::FORMAT,
             engine: "ms2m".into(),
+            part: whole(),
             taken_at_ms: None,
             runtime: None,
             criu_version: String::new(),
@@ -177,6 +182,19 @@ impl ContainerManifest {
             }
         }
         Ok(())
+    }
+}
+
+fn whole() -> Part {
+    Part::Final
+}
+
+/// The directory of CRIU's images of a part.
+#[must_use]
+pub fn image_directory(part: Part) -> String {
+    match part {
+        Part::Round(round) => format!("pre-{round}"),
+        Part::Final => "checkpoint".to_owned(),
     }
 }
 

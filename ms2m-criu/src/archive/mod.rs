@@ -16,7 +16,7 @@
 //! |---|---|
 //! | `manifest.json` | [`Manifest`]; always first |
 //! | `containers/NAME/checkpoint/` | CRIU's images of the final dump |
-//! | `containers/NAME/pre-1/`, `pre-2/` … | of the pre-dump rounds |
+//! | `containers/NAME/pre-1/`, `pre-2/` … | of the pre-dump rounds, each in an archive of its own or beside the final images |
 //! | `containers/NAME/rootfs-diff.tar` | the writable layer, as an OCI layer (`.wh.` files for what was deleted) |
 //! | `containers/NAME/volumes/VOLUME.tar` | content of volumes that travel along |
 //! | `containers/NAME/spec.json` | the OCI runtime specification, for people and for checks: nothing is created from it |
@@ -45,6 +45,6 @@ pub(crate) use format::own_facts;
 pub use format::{Engine, Facts, SpecMount, detect};
 pub use input::{Compression, FileInput, Input, OpenInput, open};
 pub use limits::Limits;
-pub use manifest::{ContainerManifest, MANIFEST, Manifest, MountFact, ParentLink, RuntimeFact};
+pub use manifest::{ContainerManifest, MANIFEST, Manifest, MountFact, ParentLink, RuntimeFact, image_directory};
 pub use plan::TarPlan;
 pub use reader::{Kind, Member, Reader};

@@ -1,5 +1,6 @@
 //! Packs a checkpoint directory: the layout first, the bytes when they are asked for, from any offset.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -296,12 +297,12 @@ fn walk(name: &str, path: &Path, manifest: &mut Manifest) -> Result<Vec<(String,
 }
 
 fn take_parent(name: &str, path: &Path, manifest: &mut Manifest) -> Result<()> {
-    let odd = || ArchiveError::pack(path.display(), "does not link to an earlier image directory beside its own");
+    let odd = || ArchiveError::pack(path.display(), "does not link to an earlier image directory of the same container");
     let parts: Vec<&str> = name.split('/').collect();
     let &[_, container, directory, _] = parts.as_slice() else { return Err(odd()) };
-    let own = path.parent().and_then(Path::parent).and_then(|container| container.canonicalize().ok());
-    let parent = path.canonicalize().ok().filter(|parent| own.is_some() && parent.parent() == own.as_deref());
-    let parent = parent.as_deref().and_then(Path::file_name).and_then(|parent| parent.to_str()).ok_or_else(odd)?;
+    let parent = path.canonicalize().map_err(|_| odd())?;
+    let of = parent.parent().and_then(Path::file_name);
+    let parent = parent.file_name().and_then(|parent| parent.to_str()).filter(|_| of == Some(OsStr::new(container))).ok_or_else(odd)?;
     if rank(parent).is_none() || rank(directory).is_none() {
         return Err(odd());
     }

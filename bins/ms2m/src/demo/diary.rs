@@ -1,14 +1,15 @@
 //! What a demo remembers, so that it can go on after its driver has died.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
-use ms2m_core::{Error, ErrorKind, InstanceId, MigrationReport, Result};
+use ms2m_core::{InstanceId, MigrationReport, Result};
 use ms2m_testkit::auditor::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::leg::Leg;
+use crate::file_store::{failed, found, read_json, write_json};
 
 /// Where a demo stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -87,35 +88,4 @@ impl Diary {
         }
         Ok(reports)
     }
-}
-
-/// Reads a file if it exists.
-pub(crate) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>> {
-    let Some(content) = found(fs::read(path), path)? else { return Ok(None) };
-    serde_json::from_slice(&content).map(Some).map_err(|error| failed(path, error))
-}
-
-/// Writes a file so that it is there as a whole, also after a crash of the machine.
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let unfinished = path.with_extension("unfinished");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-    };
-    write().map_err(|error| failed(path, error))
-}
-
-fn found<T>(result: std::io::Result<T>, path: &Path) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(path, error)),
-    }
-}
-
-fn failed(path: &Path, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::fatal(ErrorKind::Other, "a file of the demo's state cannot be read or written").with("file", path.display()).caused_by(error)
 }

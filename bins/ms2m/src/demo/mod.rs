@@ -6,7 +6,6 @@ mod durable;
 mod embedded;
 mod faults;
 mod handler;
-mod interrupt;
 mod judge;
 mod leg;
 mod limits;
@@ -18,5 +17,5 @@ mod stage;
 mod story;
 mod workload;
 
-pub(crate) use args::{DemoArgs, Output};
+pub(crate) use args::{DemoArgs, Mode, Output, QueueType};
 pub(crate) use run::run;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ms2m_broker::Broker;
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_core::{Cancel, Error, Outcome, Result};
+use ms2m_core::{Cancel, Outcome, Result};
 use ms2m_testkit::{MemoryBroker, Profile};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -14,13 +14,13 @@ use super::args::{DemoArgs, Output};
 use super::diary::Diary;
 use super::embedded::{Embedded, clocks};
 use super::faults::Tally;
-use super::interrupt;
 use super::judge::Judge;
 use super::mirror::{Fabric, MirrorStage, RabbitFabric};
 use super::output::{Ending, Json, Live, Teller, Text};
 use super::processes;
 use super::story::Story;
 use crate::exit::Exit;
+use crate::interrupt;
 
 /// The in-memory broker belongs to one demo.
 const EMBEDDED_ID: &str = "1";
@@ -83,7 +83,7 @@ async fn play(args: DemoArgs, teller: &mut dyn Teller) -> Result<Ending> {
             stage.shut().await;
             ending
         }
-        () = interrupt::at_once(told) => Err(interrupted()),
+        () = interrupt::at_once(told) => Err(interrupt::interrupted()),
     }
 }
 
@@ -110,16 +110,11 @@ async fn mirror(args: DemoArgs, teller: &mut dyn Teller, cancel: Cancel, told: w
     let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary: Diary::nowhere(), cancel, live, tally: Tally::default() };
     let ending = tokio::select! {
         ending = story.tell(teller) => ending,
-        () = interrupt::at_once(told) => Err(interrupted()),
+        () = interrupt::at_once(told) => Err(interrupt::interrupted()),
     };
     let shut = stage.shut().await;
     let ending = ending?;
     shut.map(|()| ending)
-}
-
-/// Of a second signal.
-pub(crate) fn interrupted() -> Error {
-    Error::fatal(ms2m_core::ErrorKind::Cancelled, "interrupted")
 }
 
 /// With faults roll-backs are expected, and what counts is that all is exact. Without, the last migration decides.

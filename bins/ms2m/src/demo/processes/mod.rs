@@ -2,7 +2,6 @@
 
 mod child;
 pub(crate) mod consumer;
-mod files;
 mod listener;
 mod node;
 mod process;

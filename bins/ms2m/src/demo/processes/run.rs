@@ -14,13 +14,13 @@ use super::listener::listen;
 use super::spawn::Layout;
 use super::stage::{Processes, effects};
 use crate::demo::args::DemoArgs;
-use crate::demo::diary::{Diary, read_json, write_json};
+use crate::demo::diary::Diary;
 use crate::demo::faults::Tally;
-use crate::demo::interrupt;
 use crate::demo::judge::Judge;
 use crate::demo::output::{Ending, Live, Teller};
-use crate::demo::run::interrupted;
 use crate::demo::story::Story;
+use crate::file_store::{read_json, write_json};
+use crate::interrupt;
 
 /// The demo that a directory belongs to.
 #[derive(Serialize, Deserialize)]
@@ -79,7 +79,7 @@ pub(crate) async fn play(args: DemoArgs, teller: &mut dyn Teller, cancel: Cancel
     let story = Story { args, id, stage: Arc::clone(&stage) as _, judge, diary, cancel, live, tally: Tally::default() };
     let ending = tokio::select! {
         ending = story.tell(teller) => ending,
-        () = interrupt::at_once(told) => Err(interrupted()),
+        () = interrupt::at_once(told) => Err(interrupt::interrupted()),
     };
     drop(drawing);
     listening.abort();

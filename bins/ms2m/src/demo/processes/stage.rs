@@ -9,11 +9,11 @@ use ms2m_broker::link::{Broker, Connection, QueueKind, QueueOptions};
 use ms2m_broker::protocol::journal_name;
 use ms2m_core::{Clock, Deadlines, Drivers, Error, ErrorKind, InstanceId, Result, RetryPolicy, StateStore, SystemClock};
 use ms2m_testkit::snapshot::{DirectoryOrigin, SnapshotTarget};
+use ms2m_transfer_shared_volume::SharedVolume;
 use rustix::process::Signal;
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
-use super::files::{FileStore, FileTransfer};
 use super::listener::SendFiles;
 use super::node::Node;
 use super::spawn::{Layout, Spawner};
@@ -24,6 +24,7 @@ use crate::demo::judge::Judge;
 use crate::demo::leg::{Leg, consumer};
 use crate::demo::stage::Stage;
 use crate::demo::{limits, workload};
+use crate::file_store::FileStore;
 
 const RESTART_DEADLINE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(10);
@@ -146,7 +147,7 @@ impl Stage for Processes {
     }
 
     fn store(&self) -> Arc<dyn StateStore> {
-        Arc::new(FileStore(self.layout.directory("migrations")))
+        Arc::new(FileStore::new(self.layout.directory("migrations")))
     }
 
     fn deadlines(&self) -> (Deadlines, RetryPolicy) {
@@ -184,7 +185,7 @@ impl Stage for Processes {
         let options = if self.args.has_faults() && !restarts { limits::impatient_journal(&options) } else { options };
         Ok(Drivers {
             source: Arc::new(DurableSnapshots::new(Arc::new(origin))),
-            transfer: leg.transfer(Arc::new(FileTransfer(self.layout.directory("moved")))),
+            transfer: leg.transfer(Arc::new(SharedVolume::new(self.layout.directory("moved")))),
             target: Arc::new(SnapshotTarget::new("process", Arc::new(node), limits::SNAPSHOT_BYTES_MAX)),
             broker: Arc::new(JournalBroker::new(Arc::clone(&self.broker), queue(&self.id), options)),
         })

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first turns the migration under way round, the second ends at once.
 
-use ms2m_core::Cancel;
+use ms2m_core::{Cancel, Error, ErrorKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,4 +30,9 @@ pub(crate) async fn at_once(mut told: watch::Receiver<bool>) {
     if told.wait_for(|told| *told).await.is_err() {
         std::future::pending::<()>().await;
     }
+}
+
+/// Of a second signal.
+pub(crate) fn interrupted() -> Error {
+    Error::fatal(ErrorKind::Cancelled, "interrupted")
 }

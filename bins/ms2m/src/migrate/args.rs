@@ -1,0 +1,93 @@
+//! What can be chosen about a migration.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use ms2m_criu::runtime::Flavor;
+
+use crate::demo::{Mode, Output, QueueType};
+
+/// `ms2m migrate`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MigrateArgs {
+    /// Move on this machine
+    #[arg(long, required = true)]
+    pub(crate) local: bool,
+    /// The container to move, by its name in the runtime
+    #[arg(long, value_name = "CONTAINER")]
+    pub(crate) source: String,
+    /// Whose container it is
+    #[arg(long, value_enum, default_value_t = RuntimeChoice::Runc)]
+    pub(crate) runtime: RuntimeChoice,
+    /// The runtime's state directory, if it is not its own default
+    #[arg(long, value_name = "DIR")]
+    pub(crate) runtime_root: Option<PathBuf>,
+    /// The copy's name: of the container, and of the instance [default: the source's with a random ending]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) copy: Option<String>,
+    /// A bundle prepared for the copy [default: one like the source's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The file in the container from which the application learns which instance it is
+    #[arg(long, value_name = "FILE", default_value = ms2m_criu::local::IDENTITY_FILE)]
+    pub(crate) identity_file: PathBuf,
+    /// The RabbitMQ that the container consumes from, as amqp://user:password@host:5672/vhost
+    #[arg(long, value_name = "URL", env = "MS2M_BROKER", hide_env_values = true, requires = "queue")]
+    pub(crate) broker: Option<String>,
+    /// RabbitMQ's management API [default: http://HOST:15672 if it answers there]
+    #[arg(long, value_name = "URL", requires = "broker")]
+    pub(crate) management: Option<String>,
+    /// The queue that it consumes
+    #[arg(long, requires = "broker")]
+    pub(crate) queue: Option<String>,
+    /// Type of the queue
+    #[arg(long, value_enum, default_value_t = QueueType::Quorum)]
+    pub(crate) queue_type: QueueType,
+    /// The queue was declared with a single active consumer
+    #[arg(long)]
+    pub(crate) single_active_consumer: bool,
+    /// Whether the source works on while its copy is made (chase) or stands still (hold)
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    pub(crate) mode: Mode,
+    /// How the checkpoint gets to the copy
+    #[arg(long, value_enum, default_value_t = TransferChoice::SharedVolume)]
+    pub(crate) transfer: TransferChoice,
+    /// Up to so many pre-dump rounds while the source works, so that little is left to dump while it is frozen
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub(crate) pre_dump: u32,
+    /// Checkpoints and the copy's bundle are kept there; it must lie on a file system that can hold an overlay's upper directory
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/ms2m")]
+    pub(crate) work_dir: PathBuf,
+    /// The migration's name [default: a random one]. One that was begun goes on where it was
+    #[arg(long, value_name = "NAME")]
+    pub(crate) migration: Option<String>,
+    /// The CRIU program
+    #[arg(long, value_name = "PROGRAM", default_value = "criu")]
+    pub(crate) criu: PathBuf,
+    /// What is printed at the end
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// Which runtime.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RuntimeChoice {
+    Runc,
+    Crun,
+}
+
+/// Which transfer.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TransferChoice {
+    /// Through a directory below the work directory
+    SharedVolume,
+}
+
+impl From<RuntimeChoice> for Flavor {
+    fn from(choice: RuntimeChoice) -> Self {
+        match choice {
+            RuntimeChoice::Runc => Self::Runc,
+            RuntimeChoice::Crun => Self::Crun,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! A counter in a container, publishers, and `ms2m` itself as its users call it.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
+use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
+use ms2m_broker::{Message, Properties};
+use ms2m_testkit_machine::{Bundle, Here, workspace_program};
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::audit;
+
+const PUBLISHERS: u32 = 4;
+/// Messages a second, of all publishers together.
+const RATE: u32 = 120;
+const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) runtime: &'static str,
+    pub(crate) ballast_mib: u32,
+    url: String,
+    management: String,
+}
+
+impl Setting {
+    pub(crate) fn new(here: &Here, runtime: &'static str, ballast_mib: u32) -> Self {
+        Self { runtime, ballast_mib, url: here.amqp_url(), management: here.management_url() }
+    }
+}
+
+pub(crate) struct Stage {
+    setting: Setting,
+    broker: Arc<RabbitMq>,
+    queue: String,
+    /// The container that owns the queue.
+    pub(crate) container: String,
+    publishers: Vec<JoinHandle<u64>>,
+    stop: Arc<AtomicBool>,
+    bundle: Option<Bundle>,
+}
+
+impl Stage {
+    /// Starts everything and waits until the counter counts.
+    pub(crate) async fn begin(setting: Setting) -> Self {
+        let config = RabbitMqConfig::new(&setting.url).and_then(|config| config.with_management(&setting.management)).unwrap();
+        let broker = Arc::new(RabbitMq::new(config).unwrap());
+        let queue = format!("orders-{}-{}", setting.runtime, setting.ballast_mib);
+        let admin = broker.connect("test-admin").await.unwrap();
+        let options = QueueOptions { kind: QueueKind::Quorum, single_active_consumer: false, bytes_max: None };
+        admin.declare(&queue, &options).await.unwrap();
+        let effects = QueueOptions { kind: QueueKind::Classic, single_active_consumer: false, bytes_max: None };
+        admin.declare(&format!("{queue}.out"), &effects).await.unwrap();
+        admin.close().await;
+
+        let container = format!("counter-{}", setting.ballast_mib);
+        let bundle = start(&setting, &container, &queue).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let publishers =
+            (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
+        let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
+        sleep(Duration::from_secs(1)).await;
+        stage
+    }
+
+    fn command(&self, copy: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ms2m"));
+        command.args(["migrate", "--local", "--source", &self.container, "--copy", copy, "--runtime", self.setting.runtime]);
+        command.args(["--broker", &self.setting.url, "--management", &self.setting.management, "--queue", &self.queue]);
+        command.args(["--work-dir", "/run/ms2m", "--output", "json"]);
+        command
+    }
+
+    /// One migration to its end.
+    pub(crate) async fn migrate(&mut self, number: u32, more: &[&str]) -> Value {
+        let copy = format!("{}-{number}", self.container.split("-m").next().unwrap_or_default().to_owned() + "-m");
+        let mut command = self.command(&copy);
+        let child = command.args(more).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let output = tokio::time::timeout(MIGRATION_DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();
+        assert!(!output.stdout.is_empty(), "{}: see above", output.status);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        if report["outcome"] == "completed" {
+            assert!(output.status.success(), "{} {report:#}", output.status);
+            self.container = copy;
+        }
+        // Some messages for the owner to apply by itself.
+        sleep(Duration::from_millis(300)).await;
+        report
+    }
+
+    /// Lets everything be applied, audits, and removes all there is.
+    pub(crate) async fn end(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sent = Vec::new();
+        for publisher in self.publishers.drain(..) {
+            sent.push(publisher.await.unwrap());
+        }
+        let audit = audit::audit(&self.broker, &format!("{}.out", self.queue), &sent).await;
+        println!("{} {} MiB: {audit:?}", self.setting.runtime, self.setting.ballast_mib);
+        let removed = Bundle::command(self.setting.runtime).args(["delete", "--force", &self.container]).status().unwrap();
+        assert!(removed.success());
+        self.bundle.take();
+        let place = PathBuf::from("/run/ms2m/containers").join(&self.container);
+        let _ = std::process::Command::new("umount").arg(place.join("rootfs")).output();
+        let admin = self.broker.connect("test-admin").await.unwrap();
+        admin.delete(&self.queue).await.unwrap();
+        admin.close().await;
+        std::fs::remove_dir_all("/run/ms2m").unwrap();
+        assert_eq!((audit.lost, audit.doubled, audit.reordered), (0, 0, 0), "{audit:?}");
+        assert!(audit.exact, "{audit:?}");
+    }
+}
+
+async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
+    let counter = workspace_program("counter", "counter").unwrap();
+    let ballast = setting.ballast_mib.to_string();
+    let out = format!("{queue}.out");
+    let words =
+        ["--broker", setting.url.as_str(), "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
+    let words = std::iter::once(counter.into_os_string()).chain(words.iter().map(Into::into));
+    let bundle = Bundle::new(format!("/run/bundle-{container}"), words).unwrap();
+    std::fs::create_dir_all(bundle.upper().join("etc")).ok();
+    std::fs::write(bundle.rootfs().join("etc/hostname"), format!("{container}\n")).unwrap();
+    let status = Bundle::command(setting.runtime).args(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(container).status();
+    assert!(status.unwrap().success(), "{} does not start the container", setting.runtime);
+    bundle
+}
+
+/// Publishes at its share of the rate until it is stopped; says how many.
+async fn publish(broker: Arc<RabbitMq>, queue: String, number: u32, stop: Arc<AtomicBool>) -> u64 {
+    let connection = broker.connect(&format!("test-publisher-{number}")).await.unwrap();
+    let mut publisher = connection.publisher().await.unwrap();
+    let every = Duration::from_secs_f64(f64::from(PUBLISHERS) / f64::from(RATE));
+    let mut next = Instant::now() + every * number / PUBLISHERS;
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        sleep_until(next).await;
+        next += every;
+        sent += 1;
+        let properties = Properties { message_id: Some(format!("p{number}/{sent}")), ..Properties::default() };
+        publisher.publish(&queue, Message { properties, body: "order".into() }).await.unwrap().await.unwrap();
+    }
+    connection.close().await;
+    sent
+}

@@ -1,0 +1,35 @@
+//! Facts of this machine that travel with a checkpoint.
+
+use std::collections::BTreeMap;
+
+use crate::archive::Manifest;
+
+/// What this machine's processor can do, by the names of `/proc/cpuinfo`. Empty when it does not say.
+pub(crate) fn cpu_features() -> Vec<String> {
+    use procfs::Current as _;
+    let Ok(info) = procfs::CpuInfo::current() else { return Vec::new() };
+    let mut features: Vec<String> = info.flags(0).unwrap_or_default().into_iter().map(str::to_owned).collect();
+    features.sort();
+    features
+}
+
+/// The features of a checkpoint that this machine lacks.
+pub(crate) fn missing_cpu_features(wanted: &[String]) -> Vec<String> {
+    let here = cpu_features();
+    wanted.iter().filter(|feature| here.binary_search(feature).is_err()).cloned().collect()
+}
+
+/// What a report shows of a manifest.
+pub(crate) fn summary(manifest: &Manifest) -> BTreeMap<String, String> {
+    let mut facts = BTreeMap::from([
+        ("criu".to_owned(), manifest.criu_version.clone()),
+        ("architecture".to_owned(), manifest.architecture.clone()),
+        ("kernel".to_owned(), manifest.kernel.clone()),
+    ]);
+    if let Some(runtime) = &manifest.runtime {
+        facts.insert("runtime".to_owned(), format!("{} {}", runtime.name, runtime.version));
+    }
+    let containers: Vec<_> = manifest.containers.iter().map(|container| container.id.as_str()).collect();
+    facts.insert("containers".to_owned(), containers.join(","));
+    facts
+}

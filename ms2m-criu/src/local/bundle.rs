@@ -1,0 +1,166 @@
+//! The copy's bundle.
+
+use std::path::{Path, PathBuf};
+
+use ms2m_core::{Error, ErrorKind, Result};
+use oci_spec::runtime::{Linux, Mount};
+
+use super::mount;
+use super::template::{BaseRootfs, Template};
+
+/// The annotation by which runc and crun take a configuration of CRIU's for one container.
+const CRIU_CONFIG: &str = "org.criu.config";
+
+/// One copy's place.
+#[derive(Clone, Debug)]
+pub(super) struct Bundle {
+    directory: PathBuf,
+    /// The container's name, which is its cgroup's name as well.
+    pub(super) id: String,
+}
+
+impl Bundle {
+    pub(super) fn new(work_dir: &Path, id: &str) -> Self {
+        Self { directory: work_dir.join("containers").join(id), id: id.to_owned() }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn rootfs(&self) -> PathBuf {
+        self.directory.join("rootfs")
+    }
+
+    pub(super) fn mounts(&self) -> PathBuf {
+        self.directory.join("mounts")
+    }
+
+    pub(super) fn criu_config(&self) -> PathBuf {
+        self.directory.join("criu.conf")
+    }
+
+    /// What is bind-mounted as the copy's identity where the source had a mount.
+    pub(super) fn identity(&self) -> PathBuf {
+        self.directory.join("identity")
+    }
+
+    /// Makes everything that does not depend on the checkpoint. Made already is fine.
+    pub(super) fn prepare(&self, template: &Template) -> Result<()> {
+        make_directory(&self.directory, 0o700)?;
+        make_directory(&self.rootfs(), 0o755)?;
+        self.base(&template.rootfs)?;
+        self.configure(template)
+    }
+
+    fn base(&self, base: &BaseRootfs) -> Result<()> {
+        match base {
+            BaseRootfs::Layers(_) if mount::is_mounted(&self.rootfs())? => Ok(()),
+            BaseRootfs::Layers(layers) => {
+                let (upper, work) = (self.directory.join("upper"), self.directory.join("overlay"));
+                make_directory(&upper, 0o755)?;
+                make_directory(&work, 0o700)?;
+                mount::overlay(layers, &upper, &work, &self.rootfs())
+            }
+            BaseRootfs::CopyOf(directory) => {
+                let complete = self.directory.join("rootfs.complete");
+                if complete.exists() {
+                    return Ok(());
+                }
+                copy(directory, &self.rootfs())?;
+                write(&complete, "")
+            }
+        }
+    }
+
+    fn configure(&self, template: &Template) -> Result<()> {
+        let mut spec = template.spec.clone();
+        let mut root = spec.root().clone().unwrap_or_default();
+        root.set_path("rootfs".into());
+        spec.set_root(Some(root));
+        if spec.hostname().is_some() {
+            spec.set_hostname(Some(self.id.clone()));
+        }
+        let mut annotations = spec.annotations().clone().unwrap_or_default();
+        annotations.insert(CRIU_CONFIG.to_owned(), self.criu_config().display().to_string());
+        spec.set_annotations(Some(annotations));
+        let mut linux: Linux = spec.linux().clone().unwrap_or_default();
+        linux.set_cgroups_path(Some(format!("/{}", self.id).into()));
+        spec.set_linux(Some(linux));
+        write(&self.identity(), &format!("{}\n", self.id))?;
+        for mount in spec.mounts_mut().iter_mut().flatten() {
+            if mount.destination() == &template.identity_file {
+                mount.set_source(Some(self.identity()));
+            }
+        }
+        let json = serde_json::to_string_pretty(&spec)
+            .map_err(|error| Error::fatal(ErrorKind::Invalid, "the copy's configuration cannot be written").caused_by(error))?;
+        write(&self.directory.join("config.json"), &json)
+    }
+
+    /// Tells the application in the copy who it is, unless that is done by a mount.
+    pub(super) fn identify(&self, template: &Template) -> Result<()> {
+        let mounted = |mount: &Mount| template.identity_file.starts_with(mount.destination());
+        if template.spec.mounts().iter().flatten().any(mounted) {
+            return Ok(());
+        }
+        let inside = template.identity_file.strip_prefix("/").unwrap_or(&template.identity_file);
+        let file = self.rootfs().join(inside);
+        match file.parent() {
+            // An application without such a file does not ask who it is.
+            Some(directory) if directory.is_dir() => {}
+            _ => return Ok(()),
+        }
+        // A new file: the old one may be a link out of the root file system.
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("the identity file", &file)(error)),
+            _ => {}
+        }
+        write(&file, &format!("{}\n", self.id))
+    }
+
+    /// Removes it with its mounts. Missing is fine.
+    pub(super) fn remove(&self) -> Result<()> {
+        mount::detach_below(&self.directory)?;
+        remove_directory(&self.directory)
+    }
+}
+
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(io("the directory", path))
+}
+
+pub(super) fn remove_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("the directory", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(io("the file", path))
+}
+
+pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.display().to_string();
+    move |error| {
+        let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::LimitExceeded } else { ErrorKind::Other };
+        Error::undo(kind, format!("{what} of the copy cannot be made or removed")).with("path", path).caused_by(error)
+    }
+}
+
+/// `cp` shares blocks where the file system can, keeps holes, links and attributes, and is on every machine with a runtime.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let output = std::process::Command::new("cp")
+        .args(["--archive", "--reflink=auto", "--one-file-system"])
+        .arg(from.join("."))
+        .arg(to)
+        .output()
+        .map_err(|error| Error::fatal(ErrorKind::Unsupported, "`cp` cannot be started").caused_by(error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = format!("the root file system could not be copied: {}", crate::runtime::last_words(&output.stderr));
+    Err(Error::undo(ErrorKind::Other, message).with("from", from.display()))
+}

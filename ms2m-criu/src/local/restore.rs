@@ -1,0 +1,117 @@
+//! From what has arrived to a living container.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use ms2m_core::{Error, ErrorKind, Result};
+use tokio::process::Command;
+
+use super::bundle::{Bundle, io, make_directory, write};
+use super::cgroup::Cgroup;
+use super::surroundings;
+use super::template::Template;
+use crate::archive::ContainerManifest;
+use crate::runtime::{External, Flavor, Runtime, hangs, last_words};
+use crate::tree::{TreeLimits, unpack};
+
+/// How much of CRIU's log goes into an error.
+const LOG_LINES: usize = 6;
+
+/// What one container is restored from.
+#[derive(Clone, Debug)]
+pub(super) struct Arrived {
+    /// `containers/NAME` of the checkpoint.
+    pub(super) directory: PathBuf,
+    pub(super) manifest: ContainerManifest,
+}
+
+impl Arrived {
+    fn images(&self) -> PathBuf {
+        self.directory.join("checkpoint")
+    }
+}
+
+/// Puts the container's files and mounts into their places.
+pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived) -> Result<()> {
+    let layer = arrived.directory.join("rootfs-diff.tar");
+    match File::open(&layer) {
+        Ok(file) => unpack(&bundle.rootfs(), TreeLimits::default(), std::io::BufReader::with_capacity(1 << 18, file))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(io("the writable layer", &layer)(error)),
+    }
+    bundle.identify(template)?;
+    let cgroup = Cgroup::named(&bundle.id);
+    let mut config = String::from("tcp-close\nnetwork-lock skip\nmanage-cgroups=ignore\n");
+    for fact in &arrived.manifest.mounts {
+        let Some(external) = External::from_fact(fact) else { continue };
+        let volume = fact.volume.as_ref().map(|volume| arrived.directory.join("volumes").join(volume));
+        let source = surroundings::source(bundle, template, &cgroup, &external, volume.as_deref())?;
+        config.push_str(&format!("external {}\n", external.restore_option(&source)));
+    }
+    write(&bundle.criu_config(), &config)
+}
+
+/// Has the runtime restore the container.
+pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, deadline: Duration) -> Result<Duration> {
+    let work = bundle.directory().join("restore");
+    make_directory(&work, 0o700)?;
+    let begun = Instant::now();
+    let mut command = launch(runtime, bundle, arrived, &work)?;
+    // Not awaited through `output`: the copy keeps the standard streams open.
+    let error = bundle.directory().join("restore.err");
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| runtime.cannot_start(error))?;
+    let status = match tokio::time::timeout(deadline, child.wait()).await {
+        Err(_) => return Err(hangs(&format!("{} restore", runtime.flavor()), deadline)),
+        Ok(status) => status.map_err(|error| Error::undo(ErrorKind::Other, "the runtime cannot be waited for").caused_by(error))?,
+    };
+    if status.success() {
+        return Ok(begun.elapsed());
+    }
+    let words = std::fs::read(&error).map(|bytes| last_words(&bytes)).unwrap_or_default();
+    let log = complaints(&work.join("restore.log"));
+    let message = format!("{} could not restore the copy: {}", runtime.flavor(), if log.is_empty() { words } else { log });
+    Err(Error::undo(ErrorKind::Other, message).with("container", &bundle.id))
+}
+
+/// The runtime is started within a cgroup of its own, so that it and CRIU can be found should this process be killed.
+fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, work: &Path) -> Result<Command> {
+    let log = |name: &str| {
+        let path = bundle.directory().join(name);
+        File::options().create(true).append(true).open(&path).map_err(io("the log", &path))
+    };
+    let inner = runtime.command();
+    let entrance = Cgroup::named(&launch_cgroup(&bundle.id)).entrance();
+    let mut command = match entrance {
+        Some(entrance) => {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(entrance).arg(inner.as_std().get_program());
+            command
+        }
+        None => Command::new(inner.as_std().get_program()),
+    };
+    command.args(inner.as_std().get_args());
+    if runtime.flavor() == Flavor::Runc {
+        // Its own words go to a file, because the standard error is the copy's.
+        command.arg("--log").arg(bundle.directory().join("restore.err"));
+    }
+    command.args(["restore", "--detach", "--bundle"]).arg(bundle.directory());
+    command.arg("--image-path").arg(arrived.images()).arg("--work-path").arg(work);
+    command.args(["--manage-cgroups-mode", "ignore"]).arg(&bundle.id);
+    command.stdout(log("stdout.log")?).stderr(log("stderr.log")?);
+    Ok(command)
+}
+
+/// Where the runtime itself is while it restores.
+pub(super) fn launch_cgroup(id: &str) -> String {
+    format!("{id}.restore")
+}
+
+/// The lines in which CRIU says what went wrong.
+fn complaints(log: &Path) -> String {
+    let Ok(text) = std::fs::read_to_string(log) else { return String::new() };
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("Error (") && !line.contains("RLIMIT_NOFILE")).collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].join("; ")
+}

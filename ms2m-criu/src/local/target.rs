@@ -1,0 +1,252 @@
+//! [`LocalTarget`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use ms2m_core::{
+    CopyStatus, Error, ErrorKind, InstanceId, MigrationId, Part, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend,
+};
+
+use super::bundle::{Bundle, remove_directory};
+use super::cgroup::Cgroup;
+use super::record::{self, Record};
+use super::restore::{self, Arrived};
+use super::template::Template;
+use super::{hostname, mount, surroundings};
+use crate::archive::{Limits, Manifest, extract_stream};
+use crate::runtime::{ContainerStatus, Process, Runtime};
+
+/// How long processes that were killed may take to end.
+const END: Duration = Duration::from_secs(20);
+
+/// Makes copies as containers of a runtime on this machine.
+#[derive(Clone, Debug)]
+pub struct LocalTarget {
+    runtime: Runtime,
+    work_dir: PathBuf,
+    templates: Vec<Template>,
+}
+
+impl LocalTarget {
+    /// Copies made from `templates`, one for each container of the checkpoint, below `work_dir`.
+    #[must_use]
+    pub fn new(runtime: Runtime, work_dir: impl Into<PathBuf>, templates: Vec<Template>) -> Self {
+        Self { runtime, work_dir: work_dir.into(), templates }
+    }
+
+    /// The container that this part of a copy becomes.
+    fn container(&self, copy: &InstanceId, template: &Template) -> String {
+        if self.templates.len() == 1 { copy.to_string() } else { format!("{copy}-{}", template.name) }
+    }
+
+    fn bundles(&self, copy: &InstanceId) -> Vec<(Bundle, &Template)> {
+        let bundle = |template| (Bundle::new(&self.work_dir, &self.container(copy, template)), template);
+        self.templates.iter().map(bundle).collect()
+    }
+
+    fn arrivals(&self, migration: &MigrationId) -> PathBuf {
+        record::directory(&self.work_dir, migration).join("arrived")
+    }
+
+    async fn is_running(&self, container: &str) -> Result<bool> {
+        let Some(state) = self.runtime.state(container).await? else { return Ok(false) };
+        let alive = Process::open(state.pid)?.is_some_and(|process| process.is_alive().unwrap_or(true));
+        Ok(alive && state.status != ContainerStatus::Stopped)
+    }
+
+    async fn unpack(&self, migration: &MigrationId, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
+        let target = self.arrivals(migration).join(receipt.part.to_string());
+        let manifest = target.join(crate::archive::MANIFEST);
+        if let Ok(json) = std::fs::read(&manifest) {
+            return Ok(Manifest::parse(&json)?);
+        }
+        std::fs::create_dir_all(self.arrivals(migration)).map_err(super::bundle::io("the directory", &target))?;
+        let extracted = extract_stream(transfer.open(receipt, 0).await?, &target, &Limits::default()).await?;
+        extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))
+    }
+
+    /// The final part with the rounds that it builds on beside it.
+    async fn gather(&self, job: &RestoreJob, receipts: &[Receipt], transfer: &dyn TransferBackend) -> Result<Vec<Arrived>> {
+        let Some((last, rounds)) = receipts.split_last() else {
+            return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
+        };
+        let arrivals = self.arrivals(&job.migration);
+        let manifest = self.unpack(&job.migration, last, transfer).await?;
+        let place = |part: Part, name: &str| arrivals.join(part.to_string()).join("containers").join(name);
+        for round in rounds {
+            let part = self.unpack(&job.migration, round, transfer).await?;
+            let Part::Round(number) = round.part else { continue };
+            for container in &part.containers {
+                let images = format!("pre-{number}");
+                let (from, to) = (place(round.part, &container.name).join(&images), place(last.part, &container.name).join(&images));
+                match std::fs::rename(&from, &to) {
+                    // Moved by a call before this one.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
+                    moved => moved.map_err(super::bundle::io("the pre-dump round", &from))?,
+                }
+            }
+        }
+        self.check(&manifest)?;
+        Ok(manifest.containers.into_iter().map(|manifest| Arrived { directory: place(last.part, &manifest.name), manifest }).collect())
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<()> {
+        let refuse = |message: String| Err(Error::fatal(ErrorKind::Unsupported, message));
+        let runtime = manifest.runtime.as_ref().map(|runtime| runtime.name.as_str());
+        if runtime != Some(self.runtime.flavor().to_string().as_str()) {
+            let was = runtime.unwrap_or("no runtime");
+            return refuse(format!(
+                "the checkpoint was taken of a container of {was}, and this target restores with {}",
+                self.runtime.flavor()
+            ));
+        }
+        if manifest.architecture != std::env::consts::ARCH {
+            return refuse(format!("the checkpoint is of a {} machine, and this one is {}", manifest.architecture, std::env::consts::ARCH));
+        }
+        let missing = crate::facts::missing_cpu_features(&manifest.cpu_features);
+        if !missing.is_empty() {
+            let missing = missing.join(" ");
+            return refuse(format!("this machine's processor lacks what the source's has: {missing}; restore on one that has it"));
+        }
+        for template in &self.templates {
+            if !manifest.containers.iter().any(|container| container.name == template.name) {
+                return refuse(format!("the checkpoint holds no container `{}`", template.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills what there is of a copy, for certain, and removes what was made for it.
+    async fn remove(&self, bundle: &Bundle) -> Result<()> {
+        // First whoever might still be making it, then what was made.
+        let launch = Cgroup::named(&restore::launch_cgroup(&bundle.id));
+        launch.kill(END).await?;
+        let cgroup = Cgroup::named(&bundle.id);
+        cgroup.kill(END).await?;
+        self.runtime.remove(&bundle.id).await?;
+        self.runtime.forget(&bundle.id)?;
+        launch.remove()?;
+        cgroup.remove()?;
+        bundle.remove()
+    }
+}
+
+#[async_trait]
+impl RestoreTarget for LocalTarget {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn prepare(&self, job: &RestoreJob) -> Result<()> {
+        let bundles = self.bundles(&job.copy);
+        let containers = bundles.iter().map(|(bundle, _)| bundle.id.clone()).collect();
+        Record { copy: job.copy.clone(), containers, promoted: false }.store(&self.work_dir, &job.migration)?;
+        for (bundle, template) in bundles {
+            if self.runtime.state(&bundle.id).await?.is_some() {
+                let message = "there is a container of the copy's name already; choose another name for the copy";
+                return Err(Error::fatal(ErrorKind::AlreadyExists, message).with("container", &bundle.id));
+            }
+            let template = template.clone();
+            let prepared = blocking(move || {
+                bundle.prepare(&template)?;
+                surroundings::prepare(&bundle, &template)?;
+                Cgroup::named(&bundle.id).create()?;
+                Cgroup::named(&restore::launch_cgroup(&bundle.id)).create()
+            });
+            if let Err(error) = prepared.await {
+                self.discard(&job.migration).await?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
+        self.unpack(&job.migration, receipt, &*transfer).await.map(drop)
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        let begun = Instant::now();
+        let mut living = 0;
+        for (bundle, _) in self.bundles(&job.copy) {
+            living += usize::from(self.is_running(&bundle.id).await?);
+        }
+        if living == self.templates.len() {
+            return Ok(Restored { copy: job.copy.clone(), restore: Duration::ZERO });
+        }
+        let arrived = self.gather(job, receipts, &*transfer).await?;
+        let left = || job.deadline.saturating_sub(begun.elapsed());
+        for (bundle, template) in self.bundles(&job.copy) {
+            let Some(arrived) = arrived.iter().find(|arrived| arrived.manifest.name == template.name).cloned() else { continue };
+            let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
+            let restored = async {
+                blocking(move || restore::furnish(&place, &wanted, &files)).await?;
+                restore::restore(&self.runtime, &bundle, &arrived, left()).await
+            };
+            if let Err(error) = restored.await {
+                // No half-made copy may live on.
+                for (bundle, _) in self.bundles(&job.copy) {
+                    Cgroup::named(&restore::launch_cgroup(&bundle.id)).kill(END).await?;
+                    Cgroup::named(&bundle.id).kill(END).await?;
+                    self.runtime.remove(&bundle.id).await?;
+                    self.runtime.forget(&bundle.id)?;
+                }
+                return Err(error);
+            }
+        }
+        let restore = begun.elapsed();
+        for (bundle, template) in self.bundles(&job.copy) {
+            if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, template.has_own_hostname()) {
+                hostname::set(state.pid, job.copy.as_str())?;
+            }
+            // The copy has its own hold on what was mounted for it.
+            mount::detach_below(&bundle.mounts())?;
+        }
+        Ok(Restored { copy: job.copy.clone(), restore })
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        let Some(record) = Record::load(&self.work_dir, migration)? else { return Ok(CopyStatus::Gone) };
+        for container in &record.containers {
+            if !self.is_running(container).await? && Cgroup::named(container).processes()?.is_empty() {
+                return Ok(CopyStatus::Gone);
+            }
+        }
+        Ok(CopyStatus::Present)
+    }
+
+    async fn promote(&self, migration: &MigrationId) -> Result<()> {
+        let Some(mut record) = Record::load(&self.work_dir, migration)? else { return Ok(()) };
+        record.promoted = true;
+        record.store(&self.work_dir, migration)?;
+        for container in &record.containers {
+            Cgroup::named(&restore::launch_cgroup(container)).remove()?;
+        }
+        remove_directory(&record::directory(&self.work_dir, migration))
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        match Record::load(&self.work_dir, migration)? {
+            Some(record) if !record.promoted => {
+                for container in &record.containers {
+                    self.remove(&Bundle::new(&self.work_dir, container)).await?;
+                }
+            }
+            _ => {}
+        }
+        remove_directory(&record::directory(&self.work_dir, migration))
+    }
+}
+
+/// Removes what a container stood on that was itself once made as a copy below `work_dir`. Missing is fine.
+pub(crate) fn remove_bundle(work_dir: &std::path::Path, container: &str) -> Result<()> {
+    Bundle::new(work_dir, container).remove()
+}
+
+/// File system calls on a thread where they may block.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
+    tokio::task::spawn_blocking(call).await.map_err(died)?
+}

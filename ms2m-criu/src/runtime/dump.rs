@@ -1,0 +1,183 @@
+//! The dump of one container.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use ms2m_core::{Error, ErrorKind, Result};
+
+use super::source::failed;
+use super::{Container, External, ExternalKind};
+use crate::archive::{ContainerManifest, MountFact};
+use crate::criu::{Criu, DumpOptions};
+use crate::tree::{TreeLimits, Which, pack};
+
+/// The network namespace that a container has joined, as runc and crun name it for CRIU.
+const JOINED_NETWORK: &str = "extRootNetNS";
+/// The file in which runc and crun find what the standard streams were.
+const DESCRIPTORS: &str = "descriptors.json";
+
+/// How much memory a dump has written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) written_bytes: u64,
+    pub(super) in_parents_bytes: u64,
+}
+
+impl Figures {
+    pub(super) fn add(&mut self, other: Self) {
+        self.written_bytes += other.written_bytes;
+        self.in_parents_bytes += other.in_parents_bytes;
+    }
+}
+
+/// The containers, the freeze, the figures.
+pub(super) type Dumped = (Vec<ContainerManifest>, Duration, Figures);
+
+/// What is to be dumped, and where to.
+#[derive(Debug)]
+pub(super) struct Wish<'a> {
+    pub(super) criu: &'a Criu,
+    pub(super) container: &'a Container,
+    pub(super) name: &'a str,
+    /// `containers/NAME`.
+    pub(super) directory: &'a Path,
+    pub(super) images: &'a str,
+    /// The images to build on.
+    pub(super) parent: Option<PathBuf>,
+    /// Set when the container is frozen already.
+    pub(super) freezer: Option<PathBuf>,
+    pub(super) pre_dump: bool,
+    pub(super) track: bool,
+    pub(super) leave_running: bool,
+    pub(super) deadline: Duration,
+}
+
+pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration, Figures)> {
+    let externals = wish.container.externals()?;
+    let options = options(&wish, &externals)?;
+    let stats = if wish.pre_dump {
+        wish.criu.pre_dump(&options).await?
+    } else {
+        let descriptors = serde_json::to_vec(&wish.container.descriptors()?)
+            .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
+        let file = options.images_dir.join(DESCRIPTORS);
+        std::fs::write(&file, descriptors).map_err(failed("written", &file))?;
+        let files = Files::of(&wish, &externals)?;
+        let copied = || async move {
+            let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
+            tokio::task::spawn_blocking(move || files.copy()).await.map_err(died)?
+        };
+        wish.criu.dump(&options, copied).await?
+    };
+    let page = rustix::param::page_size() as u64;
+    let figures = Figures { written_bytes: stats.pages_written * page, in_parents_bytes: stats.pages_skipped_parent * page };
+    let mounts = externals.iter().map(|external| fact(external, wish.directory)).collect();
+    let manifest = ContainerManifest {
+        name: wish.name.to_owned(),
+        id: wish.container.id().to_owned(),
+        frozen_us: stats.freeze().as_micros().try_into().ok(),
+        mounts,
+        ..ContainerManifest::default()
+    };
+    // CRIU's words are for errors; they hold paths of this machine and do not travel.
+    for log in ["dump.log", "stats-dump"] {
+        let _ = std::fs::remove_file(options.images_dir.join(log));
+    }
+    Ok((manifest, stats.freeze(), figures))
+}
+
+fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
+    let container = wish.container;
+    let images = wish.directory.join(wish.images);
+    let pid = container.process().pid().unsigned_abs();
+    let mut external: Vec<String> = externals.iter().map(External::dump_option).collect();
+    if let Some(network) = container.joined(oci_spec::runtime::LinuxNamespaceType::Network) {
+        use std::os::unix::fs::MetadataExt;
+        let inode = std::fs::metadata(network).map_err(failed("looked at", network))?.ino();
+        external.push(format!("net[{inode}]:{JOINED_NETWORK}"));
+    }
+    Ok(DumpOptions {
+        root: Some(container.rootfs().to_owned()),
+        leave_running: wish.leave_running,
+        tcp_established: true,
+        tcp_skip_in_flight: true,
+        ext_unix_sk: true,
+        file_locks: true,
+        link_remap: true,
+        external,
+        freeze_cgroup: wish.freezer.clone(),
+        parent_images: wish.parent.as_ref().map(|parent| relative(&images, parent)),
+        track_mem: wish.parent.is_some() && wish.track,
+        deadline: wish.deadline,
+        ..DumpOptions::new(pid, images)
+    })
+}
+
+/// From one directory below a common one to another.
+fn relative(from: &Path, to: &Path) -> PathBuf {
+    let common = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
+    up.chain(to.components().skip(common)).collect()
+}
+
+/// The files that must fit to the memory, copied while the container stands still.
+struct Files {
+    layer: Option<(PathBuf, Which, PathBuf)>,
+    volumes: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Files {
+    fn of(wish: &Wish<'_>, externals: &[External]) -> Result<Self> {
+        let container = wish.container;
+        let read_only = container.spec().root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false));
+        let to = wish.directory.join("rootfs-diff.tar");
+        let layer = match container.layers()? {
+            _ if read_only => None,
+            Some(layers) => layers.upper.map(|upper| (upper, Which::Upper, to)),
+            None => Some((container.rootfs().to_owned(), Which::ChangedSince(started(container)?), to)),
+        };
+        let root = container.proc_root();
+        let volumes: Vec<_> = externals
+            .iter()
+            .filter(|external| matches!(external.kind, ExternalKind::Tmpfs { .. }))
+            .map(|external| {
+                let inside = external.destination.strip_prefix("/").unwrap_or(&external.destination);
+                (root.join(inside), volume(wish.directory, external))
+            })
+            .collect();
+        if !volumes.is_empty() {
+            let directory = wish.directory.join("volumes");
+            std::fs::create_dir_all(&directory).map_err(failed("made", &directory))?;
+        }
+        Ok(Self { layer, volumes })
+    }
+
+    fn copy(self) -> Result<()> {
+        let volumes = self.volumes.into_iter().map(|(from, to)| (from, Which::All, to));
+        for (from, which, to) in self.layer.into_iter().chain(volumes) {
+            let file = File::create_new(&to).map_err(failed("made", &to))?;
+            pack(&from, which, TreeLimits::default(), file)?;
+        }
+        Ok(())
+    }
+}
+
+fn volume(directory: &Path, external: &External) -> PathBuf {
+    directory.join("volumes").join(format!("{}.tar", external.volume()))
+}
+
+fn fact(external: &External, directory: &Path) -> MountFact {
+    let volume = volume(directory, external);
+    let name = volume.file_name().filter(|_| volume.exists()).map(|name| name.to_string_lossy().into_owned());
+    MountFact { volume: name, ..external.fact() }
+}
+
+/// When the container's first process began, a little early: what has changed since is the container's doing.
+fn started(container: &Container) -> Result<SystemTime> {
+    let cannot = |error: procfs::ProcError| Error::undo(ErrorKind::Other, "the container's age is not known").caused_by(error);
+    let begun = procfs::process::Process::new(container.process().pid()).and_then(|process| process.stat()).map_err(cannot)?.starttime;
+    let booted = procfs::boot_time_secs().map_err(cannot)?;
+    let since_boot = Duration::from_secs(begun / procfs::ticks_per_second());
+    Ok(SystemTime::UNIX_EPOCH + Duration::from_secs(booted) + since_boot.saturating_sub(Duration::from_secs(2)))
+}

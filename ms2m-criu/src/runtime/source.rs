@@ -1,0 +1,260 @@
+//! [`RuntimeSource`].
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use ms2m_core::{
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Part, PreDump, Result,
+    SourceStatus,
+};
+use tokio::sync::Mutex;
+
+use super::dump::{self, Wish};
+use super::freezer::{Freezer, Frozen};
+use super::{Container, Runtime};
+use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
+use crate::criu::Criu;
+use crate::facts;
+
+/// How long processes that were killed may take to end.
+const END: Duration = Duration::from_secs(20);
+/// How long it may take until several containers stand still.
+const FREEZE: Duration = Duration::from_secs(2);
+
+/// One container of a checkpoint.
+#[derive(Debug)]
+struct Member {
+    /// Its name within the checkpoint.
+    name: String,
+    id: String,
+    /// Absent when it had ended before this driver began.
+    container: Option<Container>,
+}
+
+/// Takes checkpoints of containers of runc or crun: of one, or of several that are frozen together.
+#[derive(Debug)]
+pub struct RuntimeSource {
+    runtime: Runtime,
+    criu: Criu,
+    work_dir: PathBuf,
+    members: Vec<Member>,
+    mem_track: bool,
+    /// The facts that every manifest begins with.
+    facts: Manifest,
+    /// One dump at a time: a container can have one tracer only.
+    turn: Mutex<()>,
+}
+
+impl RuntimeSource {
+    /// A driver for these containers: the name within the checkpoint, and the runtime's id. Checkpoints are kept below `work_dir`.
+    ///
+    /// A container that does not exist (any more) is no error: [`status`](CheckpointSource::status) says so.
+    ///
+    /// # Errors
+    /// When a container cannot be checkpointed at all, or CRIU or the runtime do not answer.
+    pub async fn open(runtime: Runtime, criu: Criu, work_dir: impl Into<PathBuf>, containers: &[(String, String)]) -> Result<Self> {
+        let mut members = Vec::new();
+        for (name, id) in containers {
+            let container = match Container::inspect(&runtime, id).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                inspected => Some(inspected?),
+            };
+            members.push(Member { name: name.clone(), id: id.clone(), container });
+        }
+        let mut facts = Manifest::new(Vec::new());
+        facts.criu_version = criu.version().await?.to_string();
+        facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime.version().await? });
+        facts.cpu_features = facts::cpu_features();
+        let mem_track = criu.features().await?.mem_track;
+        Ok(Self { runtime, criu, work_dir: work_dir.into(), members, mem_track, facts, turn: Mutex::new(()) })
+    }
+
+    /// The containers that run.
+    pub fn containers(&self) -> impl Iterator<Item = (&str, &Container)> {
+        self.members.iter().filter_map(|member| Some((member.name.as_str(), member.container.as_ref()?)))
+    }
+
+    fn directory(&self, migration: &MigrationId) -> PathBuf {
+        self.work_dir.join("migrations").join(migration.as_str()).join("source")
+    }
+
+    fn part(&self, migration: &MigrationId, part: Part) -> PathBuf {
+        self.directory(migration).join(part.to_string())
+    }
+
+    /// What [`open`](CheckpointSource::open) yields; it is written down, so that a driver after this one finds it.
+    fn plan(&self, migration: &MigrationId, part: Part) -> Result<TarPlan> {
+        let directory = self.part(migration, part);
+        let json = std::fs::read(directory.join(crate::archive::MANIFEST)).map_err(|error| {
+            let message = "there is no checkpoint of this migration";
+            Error::undo(ErrorKind::NotFound, message).with("migration", migration).with("part", part).caused_by(error)
+        })?;
+        Ok(TarPlan::scan(&directory, Manifest::parse(&json)?)?)
+    }
+
+    /// A directory for one part, empty, with the images' directories in it.
+    fn fresh(&self, migration: &MigrationId, part: Part) -> Result<PathBuf> {
+        let directory = self.part(migration, part);
+        remove(&directory)?;
+        for member in &self.members {
+            make(&directory.join("containers").join(&member.name).join(image_directory(part)))?;
+        }
+        Ok(directory)
+    }
+
+    async fn take(&self, job: &CheckpointJob, part: Part) -> Result<(Checkpoint, dump::Figures)> {
+        let _turn = self.turn.lock().await;
+        let directory = self.fresh(&job.migration, part)?;
+        let taken = self.dump(job, part, &directory).await.and_then(|(containers, freeze, figures)| {
+            let mut manifest = Manifest { containers, taken_at_ms: now_ms(), ..self.facts.clone() };
+            manifest.part = part;
+            let json = serde_json::to_vec(&manifest)
+                .map_err(|error| Error::fatal(ErrorKind::Invalid, "the manifest cannot be written").caused_by(error))?;
+            write(&directory.join(crate::archive::MANIFEST), &json)?;
+            Ok((manifest, freeze, figures))
+        });
+        let (manifest, freeze, figures) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                remove(&directory)?;
+                return Err(error);
+            }
+        };
+        let archive_bytes = self.plan(&job.migration, part)?.bytes();
+        let checkpoint = Checkpoint {
+            migration: job.migration.clone(),
+            part,
+            parent: job.parent,
+            archive_bytes,
+            freeze,
+            manifest: facts::summary(&manifest),
+        };
+        Ok((checkpoint, figures))
+    }
+
+    async fn dump(&self, job: &CheckpointJob, part: Part, directory: &Path) -> Result<dump::Dumped> {
+        let mut together = None;
+        if self.members.len() > 1 && part == Part::Final {
+            let freezers = self.containers().map(|(_, container)| Freezer::of(container.process().pid())).collect::<Result<Vec<_>>>()?;
+            together = Some(Frozen::freeze(&freezers, FREEZE).await?);
+        }
+        let mut dumped: dump::Dumped = (Vec::new(), Duration::ZERO, dump::Figures::default());
+        for member in &self.members {
+            let gone = || Error::undo(ErrorKind::NotFound, "the container has ended").with("container", &member.id);
+            let container = member.container.as_ref().ok_or_else(gone)?;
+            let freezer = together.as_ref().map(|_| Freezer::of(container.process().pid())).transpose()?;
+            let parent = job.parent.map(|round| self.part(&job.migration, Part::Round(round)).join("containers").join(&member.name));
+            let wish = Wish {
+                criu: &self.criu,
+                container,
+                name: &member.name,
+                directory: &directory.join("containers").join(&member.name),
+                images: &image_directory(part),
+                parent: parent.zip(job.parent).map(|(place, round)| place.join(image_directory(Part::Round(round)))),
+                freezer: freezer.map(|freezer| freezer.cgroup),
+                pre_dump: part != Part::Final,
+                track: self.mem_track,
+                leave_running: job.leave_running,
+                deadline: job.deadline,
+            };
+            let (manifest, freeze, figures) = dump::dump(wish).await?;
+            dumped.0.push(manifest);
+            dumped.1 = dumped.1.max(freeze);
+            dumped.2.add(figures);
+        }
+        if let Some(together) = together {
+            dumped.1 = together.thaw()?;
+        }
+        Ok(dumped)
+    }
+}
+
+#[async_trait]
+impl CheckpointSource for RuntimeSource {
+    fn name(&self) -> &'static str {
+        "runtime"
+    }
+
+    fn capability(&self) -> CheckpointCapability {
+        CheckpointCapability { pre_dump: self.mem_track, leave_running: true }
+    }
+
+    async fn status(&self) -> Result<SourceStatus> {
+        for member in &self.members {
+            match &member.container {
+                Some(container) if !container.process().is_alive()? => {}
+                None if self.runtime.state(&member.id).await?.is_none_or(|state| state.pid == 0) => {}
+                _ => return Ok(SourceStatus::Present),
+            }
+        }
+        Ok(SourceStatus::Gone)
+    }
+
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
+        if !self.mem_track {
+            let message = "the kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY), so there is no pre-dump here";
+            return Err(Error::fatal(ErrorKind::Unsupported, message));
+        }
+        let (checkpoint, figures) = self.take(job, Part::Round(round)).await?;
+        Ok(PreDump { checkpoint, dirty_bytes: figures.written_bytes, memory_bytes: figures.written_bytes + figures.in_parents_bytes })
+    }
+
+    async fn checkpoint(&self, job: &CheckpointJob) -> Result<Checkpoint> {
+        Ok(self.take(job, Part::Final).await?.0)
+    }
+
+    async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream> {
+        Ok(self.plan(&checkpoint.migration, checkpoint.part)?.stream(offset_bytes))
+    }
+
+    async fn retire(&self, _migration: &MigrationId) -> Result<()> {
+        for member in &self.members {
+            if let Some(container) = &member.container {
+                container.process().kill()?;
+                container.process().ended(END).await?;
+            }
+            // A container of this name that was made since is another one.
+            let same = |state: &super::ContainerState| {
+                member.container.as_ref().is_none_or(|known| known.process().pid() == state.pid || state.pid == 0)
+            };
+            if self.runtime.state(&member.id).await?.is_some_and(|state| same(&state)) {
+                self.runtime.remove(&member.id).await?;
+            }
+            crate::local::remove_bundle(&self.work_dir, &member.id)?;
+        }
+        Ok(())
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        remove(&self.directory(migration))
+    }
+}
+
+fn now_ms() -> Option<u64> {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis().try_into().ok()
+}
+
+fn make(directory: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("made", directory))
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(file, bytes).map_err(failed("written", file))
+}
+
+fn remove(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("removed", directory)(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+    let path = path.display().to_string();
+    move |error| {
+        let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::LimitExceeded } else { ErrorKind::Other };
+        Error::undo(kind, format!("a file of the checkpoint cannot be {what}")).with("path", path).caused_by(error)
+    }
+}

@@ -1,0 +1,86 @@
+//! [`SharedVolume`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use ms2m_core::{ByteStream, Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+
+use crate::{receive, send};
+
+/// Moves checkpoints into a directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SharedVolume {
+    directory: PathBuf,
+}
+
+impl SharedVolume {
+    /// A backend over this directory, which is made when it is first needed, for its owner only: a checkpoint is all of a process's
+    /// memory.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    fn migration(&self, migration: &MigrationId) -> PathBuf {
+        self.directory.join(migration.as_str())
+    }
+
+    fn file(&self, migration: &MigrationId, part: Part) -> PathBuf {
+        self.migration(migration).join(part.to_string())
+    }
+}
+
+#[async_trait]
+impl TransferBackend for SharedVolume {
+    fn name(&self) -> &'static str {
+        "shared-volume"
+    }
+
+    fn capability(&self) -> TransferCapability {
+        TransferCapability { resumes: false, bytes_max: None }
+    }
+
+    async fn send(&self, job: &TransferJob, body: ByteStream) -> Result<Receipt> {
+        let file = self.file(&job.migration, job.part);
+        let sent = tokio::time::timeout(job.deadline, send::send(&file, job.archive_bytes, body)).await;
+        let timeout = |_| Error::retry(ErrorKind::Timeout, "the checkpoint did not get into the shared directory in time");
+        let digest = sent.map_err(timeout).flatten().map_err(|error| error.with("migration", &job.migration).with("part", job.part))?;
+        Ok(Receipt {
+            migration: job.migration.clone(),
+            part: job.part,
+            digest,
+            archive_bytes: job.archive_bytes,
+            transferred_bytes: job.archive_bytes,
+            location: file.display().to_string(),
+        })
+    }
+
+    async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
+        receive::open(&self.file(&receipt.migration, receipt.part), receipt, offset_bytes).await
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        let directory = self.migration(migration);
+        match tokio::fs::remove_dir_all(&directory).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", &directory)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error of a file, with what to do about a full disk.
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+    let path = path.display().to_string();
+    move |error| {
+        let error = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::undo(ErrorKind::LimitExceeded, "the shared directory has no room for the checkpoint; make room or name another one")
+                    .caused_by(error)
+            }
+            io::ErrorKind::NotFound => Error::undo(ErrorKind::NotFound, "there is no such part of a checkpoint").caused_by(error),
+            _ => Error::retry(ErrorKind::Unavailable, format!("a file of the shared directory cannot be {what}")).caused_by(error),
+        };
+        error.with("path", path)
+    }
+}

@@ -1,0 +1,16 @@
+//! [`SharedVolume`]: checkpoints pass through a directory that source and target both see, be it on one machine or on a network
+//! file system.
+//!
+//! ```text
+//! DIRECTORY/MIGRATION/round-1  final      one file for each part that has arrived
+//! DIRECTORY/MIGRATION/.final.4711.part    on its way
+//! ```
+//! A part appears under its name only when it is complete, by a rename within its directory. Its digest is computed while it passes, and
+//! again while it is read.
+#![deny(missing_docs)]
+
+mod backend;
+mod receive;
+mod send;
+
+pub use backend::SharedVolume;

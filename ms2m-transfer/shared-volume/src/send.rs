@@ -1,0 +1,109 @@
+//! Into the directory: bytes come from a stream, a thread of its own writes and digests them.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use crate::backend::failed;
+
+/// Pieces between reader and writer. Of 1 MiB each: enough to hide the other side's hiccups, little to hold.
+const PIECES: usize = 4;
+
+/// Two calls for one part never write the same file.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Writes `body` to `file`, which appears when it is complete.
+pub(crate) async fn send(file: &Path, archive_bytes: u64, mut body: ByteStream) -> Result<Digest> {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    let writer = {
+        let file = file.to_owned();
+        tokio::task::spawn_blocking(move || Unfinished::create(&file)?.write(archive_bytes, receiver))
+    };
+    let mut broken = None;
+    while let Some(piece) = body.next().await {
+        match piece {
+            // A writer that has gone says why when it is asked below.
+            Ok(piece) => {
+                if sender.send(Some(piece)).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                broken = Some(error);
+                break;
+            }
+        }
+    }
+    if broken.is_none() {
+        let _ = sender.send(None).await;
+    }
+    drop(sender);
+    let written = writer.await.map_err(|error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error))?;
+    match broken {
+        Some(error) => Err(error),
+        None => written,
+    }
+}
+
+/// A file on its way; removed unless it arrives.
+struct Unfinished {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Unfinished {
+    fn create(target: &Path) -> Result<Self> {
+        let directory = target.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("made", directory))?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let path = directory.join(format!(".{name}.{}-{call}.part", std::process::id()));
+        // A dead process of this number may have left one.
+        let _ = std::fs::remove_file(&path);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("made", &path))?;
+        Ok(Self { file, path, target: target.to_owned() })
+    }
+
+    /// Writes until the end was announced. When the stream just breaks off, nothing appears.
+    fn write(mut self, archive_bytes: u64, mut pieces: mpsc::Receiver<Option<Bytes>>) -> Result<Digest> {
+        let wrong = |bytes: u64| {
+            let message = format!("the checkpoint has {bytes} bytes instead of the {archive_bytes} that were announced");
+            Error::undo(ErrorKind::Corrupt, message)
+        };
+        let (mut digest, mut bytes) = (Sha256::new(), 0_u64);
+        while let Some(piece) = pieces.blocking_recv() {
+            let Some(piece) = piece else {
+                if bytes != archive_bytes {
+                    return Err(wrong(bytes));
+                }
+                // Network file systems report a full disk as late as this.
+                self.file.sync_data().map_err(failed("written", &self.path))?;
+                std::fs::rename(&self.path, &self.target).map_err(failed("renamed", &self.path))?;
+                return Ok(Digest::from_bytes(digest.finalize().into()));
+            };
+            bytes += piece.len() as u64;
+            if bytes > archive_bytes {
+                return Err(wrong(bytes));
+            }
+            digest.update(&piece);
+            self.file.write_all(&piece).map_err(failed("written", &self.path))?;
+        }
+        Err(Error::retry(ErrorKind::Unavailable, "the checkpoint broke off"))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Missing when it has arrived.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
