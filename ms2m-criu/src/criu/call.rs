@@ -82,12 +82,16 @@ impl Call<'_> {
         }
         session.finish().await;
         let log = self.quoted();
-        let cause = cause(&log, answer.message.as_deref());
-        Err(CriuError::Failed { operation: self.operation, errno: answer.errno, message: answer.message, cause, log })
+        // Where the capability CAP_SYS_RESOURCE is missing it always says so first, and goes on.
+        let message = answer.message.filter(|message| !message.contains("RLIMIT_NOFILE"));
+        let cause = cause(&log, message.as_deref());
+        Err(CriuError::Failed { operation: self.operation, errno: answer.errno, message, cause, log })
     }
 
     async fn died(&self, session: &mut Session) -> CriuError {
-        let how = session.finish().await.map_or_else(|| "it closed its socket and was killed".to_owned(), |status| status.to_string());
+        let status = session.finish().await;
+        session.kill_rest();
+        let how = status.map_or_else(|| "it closed its socket and was killed".to_owned(), |status| status.to_string());
         let words = session.words();
         let how = words.as_deref().map_or_else(|| how.clone(), |words| format!("{how}, it says {words:?}"));
         let log = self.quoted();

@@ -59,6 +59,8 @@ const KNOWN: &[(&str, Cause)] = &[
     ("No space left on device", Cause::NoSpace),
     ("Disk quota exceeded", Cause::NoSpace),
     ("io_uring", Cause::IoUring),
+    // The kernel lets no descriptor of io_uring be passed on (since 6.7).
+    ("send_fds failed (-22)", Cause::IoUring),
     ("inode to the sk_unix", Cause::ExternalUnixSocket),
     ("External socket is used", Cause::ExternalUnixSocket),
     ("ext-unix-sk", Cause::ExternalUnixSocket),
@@ -114,7 +116,7 @@ const KNOWN: &[(&str, Cause)] = &[
 
 impl Cause {
     /// Finds it in the lines of a log, or in the message of an answer.
-    pub(super) fn of(lines: &[&str]) -> Option<Self> {
+    pub(crate) fn of(lines: &[&str]) -> Option<Self> {
         KNOWN.iter().find(|(part, _)| lines.iter().any(|line| line.contains(part))).map(|(_, cause)| *cause)
     }
 

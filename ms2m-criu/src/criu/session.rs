@@ -37,6 +37,7 @@ pub(super) struct Session {
     operation: &'static str,
     socket: Option<UnixStream>,
     child: Option<Child>,
+    group: Option<rustix::process::Pid>,
     words: Option<File>,
     /// Set where it must not be killed.
     gentle: Option<Lingering>,
@@ -63,10 +64,12 @@ impl Session {
                 Some(words)
             }
         };
-        let spawned = Command::from(command).spawn();
+        // An interrupt from the terminal must not reach it: killed in the middle of a dump it would end the source.
+        let spawned = Command::from(command).process_group(0).spawn();
         let child = spawned.map_err(|source| CriuError::Start { program: criu.first_program(), source })?;
+        let group = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
         let gentle = gentle.then(|| criu.lingering.clone());
-        Ok(Self { operation, socket: Some(socket), child: Some(child), words, gentle })
+        Ok(Self { operation, socket: Some(socket), child: Some(child), group, words, gentle })
     }
 
     /// The process that was started: CRIU, or what launches it.
@@ -85,11 +88,16 @@ impl Session {
         }
     }
 
-    pub(super) async fn receive(&self) -> Result<Incoming, CriuError> {
+    pub(super) async fn receive(&mut self) -> Result<Incoming, CriuError> {
         let Some(socket) = &self.socket else { return Ok(Incoming::End) };
         let mut bytes = vec![0; ANSWER_BYTES_MAX];
-        let receive = || Ok(rustix::net::recv(socket, bytes.as_mut_slice(), RecvFlags::TRUNC)?.1);
-        let received = socket.async_io(Interest::READABLE, receive).await;
+        let mut receive = || Ok(rustix::net::recv(socket, bytes.as_mut_slice(), RecvFlags::TRUNC)?.1);
+        let received = tokio::select! {
+            biased;
+            received = socket.async_io(Interest::READABLE, &mut receive) => received,
+            // A child of its own may outlive it and hold the socket open.
+            () = ended(self.child.as_mut()) => receive(),
+        };
         let nonsense = |why: String| CriuError::Answer { operation: self.operation, why };
         match received {
             Ok(0) => Ok(Incoming::End),
@@ -97,7 +105,7 @@ impl Session {
                 let message = bytes.get(..length).ok_or_else(|| nonsense(format!("{length} bytes, more than {ANSWER_BYTES_MAX}")))?;
                 Response::decode(message).map(Incoming::Answer).map_err(|error| nonsense(error.to_string()))
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Incoming::End),
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::WouldBlock) => Ok(Incoming::End),
             Err(error) => Err(CriuError::io("reading CRIU's answer", "its socket", error)),
         }
     }
@@ -120,6 +128,13 @@ impl Session {
         status
     }
 
+    /// Kills the children that it has left when it was killed itself.
+    pub(super) fn kill_rest(&self) {
+        if let Some(group) = self.group {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+
     /// Lets the process go on: it is no CRIU any more.
     pub(super) fn let_go(&mut self) {
         self.child = None;
@@ -133,6 +148,13 @@ impl Session {
         file.take(2_000).read_to_end(&mut bytes).ok()?;
         let text = String::from_utf8_lossy(&bytes).trim().replace('\n', " | ");
         (!text.is_empty()).then_some(text)
+    }
+}
+
+async fn ended(child: Option<&mut Child>) {
+    match child {
+        Some(child) => drop(child.wait().await),
+        None => std::future::pending().await,
     }
 }
 
