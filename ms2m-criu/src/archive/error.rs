@@ -167,6 +167,9 @@ impl From<ArchiveError> for Error {
         };
         match error {
             ArchiveError::Sender(error) => error,
+            ArchiveError::Io { .. } if kind == ErrorKind::LimitExceeded => {
+                Self::undo(kind, format!("there is no room for the checkpoint; make room or name another directory: {error}"))
+            }
             error if retry => Self::retry(kind, error.to_string()),
             error => Self::undo(kind, error.to_string()),
         }

@@ -18,6 +18,7 @@ mod options;
 mod probe;
 mod session;
 mod stats;
+pub(crate) mod temporary;
 mod wire;
 
 use std::ffi::OsString;

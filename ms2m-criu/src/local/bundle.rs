@@ -40,6 +40,11 @@ impl Bundle {
         self.directory.join("criu.conf")
     }
 
+    /// What CRIU says of the restore.
+    pub(super) fn restore_log(&self) -> PathBuf {
+        self.directory.join("restore").join("restore.log")
+    }
+
     /// What is bind-mounted as the copy's identity where the source had a mount.
     pub(super) fn identity(&self) -> PathBuf {
         self.directory.join("identity")

@@ -13,6 +13,7 @@ use super::cgroup::Cgroup;
 use super::surroundings;
 use super::template::Template;
 use crate::archive::ContainerManifest;
+use crate::criu::Cause;
 use crate::runtime::{External, Flavor, Runtime, hangs, last_words};
 use crate::tree::{TreeLimits, unpack};
 
@@ -71,8 +72,14 @@ pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
         return Ok(begun.elapsed());
     }
     let words = std::fs::read(&error).map(|bytes| last_words(&bytes)).unwrap_or_default();
-    let log = complaints(&work.join("restore.log"));
-    let message = format!("{} could not restore the copy: {}", runtime.flavor(), if log.is_empty() { words } else { log });
+    let complaints = complaints(&bundle.restore_log());
+    let why = match Cause::of(&complaints.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Some(cause) => format!("{cause}; CRIU's log: {}", complaints.join("; ")),
+        None if !complaints.is_empty() => complaints.join("; "),
+        None if !words.is_empty() => words,
+        None => format!("it ended with {status} and said nothing; see stderr.log of the copy, or run it by hand"),
+    };
+    let message = format!("{} could not restore the copy: {why}", runtime.flavor());
     Err(Error::undo(ErrorKind::Other, message).with("container", &bundle.id))
 }
 
@@ -110,8 +117,8 @@ pub(super) fn launch_cgroup(id: &str) -> String {
 }
 
 /// The lines in which CRIU says what went wrong.
-fn complaints(log: &Path) -> String {
-    let Ok(text) = std::fs::read_to_string(log) else { return String::new() };
+fn complaints(log: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<_> = text.lines().filter(|line| line.contains("Error (") && !line.contains("RLIMIT_NOFILE")).collect();
-    lines[lines.len().saturating_sub(LOG_LINES)..].join("; ")
+    lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect()
 }

@@ -16,6 +16,7 @@ use super::restore::{self, Arrived};
 use super::template::Template;
 use super::{hostname, mount, surroundings};
 use crate::archive::{Limits, Manifest, extract_stream};
+use crate::criu::temporary;
 use crate::runtime::{ContainerStatus, Process, Runtime};
 
 /// How long processes that were killed may take to end.
@@ -118,17 +119,51 @@ impl LocalTarget {
         Ok(())
     }
 
-    /// Kills what there is of a copy, for certain, and removes what was made for it.
-    async fn remove(&self, bundle: &Bundle) -> Result<()> {
-        // First whoever might still be making it, then what was made.
-        let launch = Cgroup::named(&restore::launch_cgroup(&bundle.id));
-        launch.kill(END).await?;
-        let cgroup = Cgroup::named(&bundle.id);
-        cgroup.kill(END).await?;
+    /// Whether every container of the copy runs, and nobody is making it any more.
+    async fn is_complete(&self, copy: &InstanceId) -> Result<bool> {
+        for (bundle, _) in self.bundles(copy) {
+            let making = !Cgroup::named(&restore::launch_cgroup(&bundle.id)).processes()?.is_empty();
+            if making || !self.is_running(&bundle.id).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is left to do for a copy that runs.
+    async fn settle(&self, copy: &InstanceId) -> Result<()> {
+        for (bundle, template) in self.bundles(copy) {
+            if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, template.has_own_hostname()) {
+                hostname::set(state.pid, copy.as_str())?;
+            }
+            // The copy has its own hold on what was mounted for it.
+            mount::detach_below(&bundle.mounts())?;
+        }
+        Ok(())
+    }
+
+    /// Kills what there is of a copy, for certain: first whoever might still be making it, then what was made.
+    async fn end(&self, copy: &InstanceId) -> Result<()> {
+        for (bundle, _) in self.bundles(copy) {
+            self.end_one(&bundle).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_one(&self, bundle: &Bundle) -> Result<()> {
+        Cgroup::named(&restore::launch_cgroup(&bundle.id)).kill(END).await?;
+        Cgroup::named(&bundle.id).kill(END).await?;
         self.runtime.remove(&bundle.id).await?;
         self.runtime.forget(&bundle.id)?;
-        launch.remove()?;
-        cgroup.remove()?;
+        temporary::remove_named_in(&bundle.restore_log());
+        Ok(())
+    }
+
+    /// Kills what there is of a copy, for certain, and removes what was made for it.
+    async fn remove(&self, bundle: &Bundle) -> Result<()> {
+        self.end_one(bundle).await?;
+        Cgroup::named(&restore::launch_cgroup(&bundle.id)).remove()?;
+        Cgroup::named(&bundle.id).remove()?;
         bundle.remove()
     }
 }
@@ -141,13 +176,16 @@ impl RestoreTarget for LocalTarget {
 
     async fn prepare(&self, job: &RestoreJob) -> Result<()> {
         let bundles = self.bundles(&job.copy);
-        let containers = bundles.iter().map(|(bundle, _)| bundle.id.clone()).collect();
-        Record { copy: job.copy.clone(), containers, promoted: false }.store(&self.work_dir, &job.migration)?;
-        for (bundle, template) in bundles {
+        // Before anything is on record: what is there is not ours to discard.
+        for (bundle, _) in &bundles {
             if self.runtime.state(&bundle.id).await?.is_some() {
                 let message = "there is a container of the copy's name already; choose another name for the copy";
                 return Err(Error::fatal(ErrorKind::AlreadyExists, message).with("container", &bundle.id));
             }
+        }
+        let containers = bundles.iter().map(|(bundle, _)| bundle.id.clone()).collect();
+        Record { copy: job.copy.clone(), containers, promoted: false }.store(&self.work_dir, &job.migration)?;
+        for (bundle, template) in bundles {
             let template = template.clone();
             let prepared = blocking(move || {
                 bundle.prepare(&template)?;
@@ -169,13 +207,12 @@ impl RestoreTarget for LocalTarget {
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
         let begun = Instant::now();
-        let mut living = 0;
-        for (bundle, _) in self.bundles(&job.copy) {
-            living += usize::from(self.is_running(&bundle.id).await?);
-        }
-        if living == self.templates.len() {
+        if self.is_complete(&job.copy).await? {
+            self.settle(&job.copy).await?;
             return Ok(Restored { copy: job.copy.clone(), restore: Duration::ZERO });
         }
+        // Whoever was at it when the driver before this one ended.
+        self.end(&job.copy).await?;
         let arrived = self.gather(job, receipts, &*transfer).await?;
         let left = || job.deadline.saturating_sub(begun.elapsed());
         for (bundle, template) in self.bundles(&job.copy) {
@@ -187,23 +224,12 @@ impl RestoreTarget for LocalTarget {
             };
             if let Err(error) = restored.await {
                 // No half-made copy may live on.
-                for (bundle, _) in self.bundles(&job.copy) {
-                    Cgroup::named(&restore::launch_cgroup(&bundle.id)).kill(END).await?;
-                    Cgroup::named(&bundle.id).kill(END).await?;
-                    self.runtime.remove(&bundle.id).await?;
-                    self.runtime.forget(&bundle.id)?;
-                }
+                self.end(&job.copy).await?;
                 return Err(error);
             }
         }
         let restore = begun.elapsed();
-        for (bundle, template) in self.bundles(&job.copy) {
-            if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, template.has_own_hostname()) {
-                hostname::set(state.pid, job.copy.as_str())?;
-            }
-            // The copy has its own hold on what was mounted for it.
-            mount::detach_below(&bundle.mounts())?;
-        }
+        self.settle(&job.copy).await?;
         Ok(Restored { copy: job.copy.clone(), restore })
     }
 
@@ -224,7 +250,8 @@ impl RestoreTarget for LocalTarget {
         for container in &record.containers {
             Cgroup::named(&restore::launch_cgroup(container)).remove()?;
         }
-        remove_directory(&record::directory(&self.work_dir, migration))
+        // The record stays: whether the copy lives is asked until the source is retired.
+        remove_directory(&self.arrivals(migration))
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
