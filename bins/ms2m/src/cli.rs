@@ -6,14 +6,14 @@ use clap_complete::Shell;
 use crate::demo::DemoArgs;
 use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
+use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::migrate::MigrateArgs;
-use crate::doctor::DoctorArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
 /// Exit status: 0 done, 1 failed with nothing changed, 2 bad usage, 3 rolled back (the source runs on), 4 finished but not
-/// proven exact.
+/// proven exact, 5 the source has ended by an accident and nobody consumes.
 #[derive(Parser, Debug)]
 #[command(name = "ms2m", version)]
 pub(crate) struct Cli {

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     RolledBack,
     /// It has finished, but it is not proven that the state is exact.
     NotExact,
+    /// The source has ended and there is no copy: nobody consumes.
+    SourceLost,
 }
 
 impl From<Exit> for ExitCode {
@@ -25,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::BadUsage => 2,
             Exit::RolledBack => 3,
             Exit::NotExact => 4,
+            Exit::SourceLost => 5,
         })
     }
 }

@@ -61,6 +61,9 @@ pub(crate) struct MigrateArgs {
     /// The migration's name [default: a random one]. One that was begun goes on where it was
     #[arg(long, value_name = "NAME")]
     pub(crate) migration: Option<String>,
+    /// How long the copy may take to come to life
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) restore_within: u64,
     /// The CRIU program
     #[arg(long, value_name = "PROGRAM", default_value = "criu")]
     pub(crate) criu: PathBuf,

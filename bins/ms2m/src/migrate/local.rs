@@ -2,16 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_core::engine::PreDumpPolicy;
+use ms2m_core::engine::{Deadlines, PreDumpPolicy};
 use ms2m_core::{
     Drivers, Error, ErrorKind, InstanceId, MigrationId, MigrationReport, MigrationSpec, MigrationState, ReplayBroker, Result, StateStore,
 };
 use ms2m_criu::criu::Criu;
 use ms2m_criu::local::{LocalTarget, Template};
-use ms2m_criu::runtime::{Container, Runtime, RuntimeSource};
+use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Runtime, RuntimeSource};
 use ms2m_transfer_shared_volume::SharedVolume;
 use rand::RngExt as _;
 use rand::distr::Alphanumeric;
@@ -32,23 +33,14 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) async fn make(args: &MigrateArgs) -> Result<Self> {
-        let mut runtime = Runtime::new(args.runtime.into());
-        if let Some(root) = &args.runtime_root {
-            runtime = runtime.with_root(root);
-        }
+    /// `begun` is where an earlier driver has left it. Nothing is left behind after an error.
+    pub(super) async fn make(args: &MigrateArgs, begun: Option<MigrationState>) -> Result<Self> {
+        let runtime = runtime(args);
         let migration = MigrationId::new(args.migration.clone().unwrap_or_else(|| format!("m-{}", random(8))))?;
-        let store = store(args)?;
-        let begun = store.load(&migration).await?;
         let file = place(args, &migration).join("templates.json");
         let templates: Vec<Template> = match (&begun, read_json(&file)?) {
             (Some(_), Some(templates)) => templates,
-            _ => {
-                let templates = vec![template(args, &runtime).await?];
-                make_private(&place(args, &migration))?;
-                write_json(&file, &templates)?;
-                templates
-            }
+            _ => vec![template(args, &runtime).await?],
         };
         let spec = match &begun {
             Some(state) => state.spec().clone(),
@@ -56,11 +48,17 @@ impl Plan {
         };
         let containers = [(NAME.to_owned(), args.source.clone())];
         let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &containers).await?;
+        let broker = broker(args, &spec).await?;
+        let store = store(args)?;
+        if begun.is_none() {
+            make_private(&place(args, &spec.migration))?;
+            write_json(&file, &templates)?;
+        }
         let drivers = Drivers {
             source: Arc::new(source),
             transfer: Arc::new(SharedVolume::new(args.work_dir.join("transfer"))),
             target: Arc::new(LocalTarget::new(runtime, &args.work_dir, templates)),
-            broker: broker(args, &spec).await?,
+            broker,
         };
         Ok(Self { drivers, store, spec, begun })
     }
@@ -68,15 +66,39 @@ impl Plan {
 
 /// Forgets what a finished migration needed to go on after a crash.
 pub(super) async fn clear(args: &MigrateArgs, report: &MigrationReport) -> Result<()> {
-    store(args)?.remove(&report.id).await?;
     let place = place(args, &report.id);
     match std::fs::remove_dir_all(&place) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::fatal(ErrorKind::Other, "the migration's directory cannot be removed")
+            return Err(Error::fatal(ErrorKind::Other, "the migration's directory cannot be removed")
                 .with("path", place.display())
-                .caused_by(error))
+                .caused_by(error));
         }
-        _ => Ok(()),
+        _ => {}
+    }
+    // Last: as long as it is there, the same command goes on with what is to be removed.
+    store(args)?.remove(&report.id).await
+}
+
+/// Where an earlier driver has left the migration that is asked for.
+pub(super) async fn begun(args: &MigrateArgs) -> Result<Option<MigrationState>> {
+    match &args.migration {
+        Some(migration) => store(args)?.load(&MigrationId::new(migration.clone())?).await,
+        None => Ok(None),
+    }
+}
+
+/// Whether the source has ended.
+pub(super) async fn source_is_gone(args: &MigrateArgs) -> bool {
+    let ended = |state: ContainerState| state.status == ContainerStatus::Stopped;
+    // A runtime that does not answer says nothing about it.
+    runtime(args).state(&args.source).await.is_ok_and(|state| state.is_none_or(ended))
+}
+
+fn runtime(args: &MigrateArgs) -> Runtime {
+    let runtime = Runtime::new(args.runtime.into());
+    match &args.runtime_root {
+        Some(root) => runtime.with_root(root),
+        None => runtime,
     }
 }
 
@@ -116,7 +138,8 @@ async fn spec(args: &MigrateArgs, runtime: &Runtime, migration: MigrationId) -> 
     };
     let queue = args.queue.clone().unwrap_or_default();
     let pre_dump = (args.pre_dump > 0).then(|| PreDumpPolicy { rounds_max: args.pre_dump, ..PreDumpPolicy::default() });
-    Ok(MigrationSpec { mode: args.mode.into(), pre_dump, ..MigrationSpec::new(migration, queue, source, copy) })
+    let deadlines = Deadlines { restoring: Duration::from_secs(args.restore_within), ..Deadlines::default() };
+    Ok(MigrationSpec { mode: args.mode.into(), pre_dump, deadlines, ..MigrationSpec::new(migration, queue, source, copy) })
 }
 
 /// Who the consumer in the container says it is, from where it reads that itself.

@@ -6,7 +6,7 @@ mod output;
 
 use std::sync::Arc;
 
-use ms2m_core::{Cancel, Driver, MigrationReport, Outcome, Result};
+use ms2m_core::{Cancel, Driver, MigrationReport, MigrationState, Outcome, Result};
 
 pub(crate) use self::args::MigrateArgs;
 use crate::exit::Exit;
@@ -22,12 +22,7 @@ pub(crate) fn run(args: &MigrateArgs) -> Exit {
         }
     };
     match runtime.block_on(migrate(args)) {
-        Ok(report) => {
-            if let Err(error) = output::print(args, &report) {
-                eprintln!("ms2m: the report cannot be printed: {error}");
-            }
-            exit(&report)
-        }
+        Ok(exit) => exit,
         Err(error) => {
             eprintln!("ms2m: {error}");
             Exit::Failed
@@ -35,8 +30,30 @@ pub(crate) fn run(args: &MigrateArgs) -> Exit {
     }
 }
 
-async fn migrate(args: &MigrateArgs) -> Result<MigrationReport> {
-    let plan = local::Plan::make(args).await?;
+async fn migrate(args: &MigrateArgs) -> Result<Exit> {
+    let begun = local::begun(args).await?;
+    let mut report = match begun.as_ref().and_then(MigrationReport::of) {
+        Some(report) => report,
+        None => go(args, begun).await?,
+    };
+    let source_lost = report.outcome != Outcome::Completed && local::source_is_gone(args).await;
+    if source_lost {
+        let reason = report.reason.get_or_insert_default();
+        reason.push_str(
+            "; the source has ended and nobody consumes: its state is lost, unless a checkpoint was left behind; its messages wait in the \
+             queue: start a consumer from the state you trust",
+        );
+    }
+    // Printed first: whoever is killed in between has nothing left to go on with, but may ask again.
+    if let Err(error) = output::print(args, &report, source_lost) {
+        eprintln!("ms2m: the report cannot be printed: {error}");
+    }
+    local::clear(args, &report).await?;
+    Ok(if source_lost { Exit::SourceLost } else { exit(&report) })
+}
+
+async fn go(args: &MigrateArgs, begun: Option<MigrationState>) -> Result<MigrationReport> {
+    let plan = local::Plan::make(args, begun).await?;
     let cancel = Cancel::new();
     let told = interrupt::listen(cancel.clone());
     let driver = Driver::new(plan.drivers, Arc::new(plan.store)).with_cancel(cancel).with_observer(output::live());
@@ -55,12 +72,10 @@ async fn migrate(args: &MigrateArgs) -> Result<MigrationReport> {
             }
         }
     };
-    let report = tokio::select! {
-        report = run => report?,
-        () = interrupt::at_once(told) => return Err(interrupt::interrupted()),
-    };
-    local::clear(args, &report).await?;
-    Ok(report)
+    tokio::select! {
+        report = run => report,
+        () = interrupt::at_once(told) => Err(interrupt::interrupted()),
+    }
 }
 
 /// Without an auditor the proof is that both sides had the same digest at the cut.

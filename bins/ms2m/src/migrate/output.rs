@@ -44,21 +44,22 @@ impl Observer for Live {
 }
 
 /// The report, on standard output.
-pub(super) fn print(args: &MigrateArgs, report: &MigrationReport) -> io::Result<()> {
+pub(super) fn print(args: &MigrateArgs, report: &MigrationReport, source_lost: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match args.output {
         Output::Json => {
             serde_json::to_writer_pretty(&mut out, report)?;
             writeln!(out)
         }
-        Output::Text => out.write_all(text(report).as_bytes()),
+        Output::Text => out.write_all(text(report, source_lost).as_bytes()),
     }
 }
 
-fn text(report: &MigrationReport) -> String {
+fn text(report: &MigrationReport, source_lost: bool) -> String {
     let mut text = String::new();
     let reason = report.reason.as_deref().unwrap_or("no reason is known");
     let _ = match report.outcome {
+        _ if source_lost => writeln!(text, "{}: not moved, and the source is lost: {reason}", report.id),
         Outcome::Completed => writeln!(text, "{}: completed, the copy owns the queue and the source is gone", report.id),
         Outcome::RolledBack => writeln!(text, "{}: rolled back, the source runs on: {reason}", report.id),
         Outcome::Cancelled => writeln!(text, "{}: cancelled, the source runs on: {reason}", report.id),
