@@ -3,6 +3,7 @@
 //! `MS2M_MIGRATIONS` says how often each container moves (3 unless set); every run is printed.
 
 mod audit;
+mod figures;
 mod stage;
 
 use ms2m_testkit_machine::{Options, inside_async};
@@ -24,13 +25,13 @@ async fn moves(setting: Setting) {
     let mut reports = Vec::new();
     for number in 1..=migrations() {
         let report = stage.migrate(number, &[]).await;
-        println!("{}", audit::line(&report));
+        println!("{}", figures::line(&report));
         assert_eq!(report["outcome"], "completed", "{report:#}");
         let ledger = &report["ledger"];
         assert!(ledger["digest_source"].is_string() && ledger["digest_source"] == ledger["digest_target"], "{report:#}");
         reports.push(report);
     }
-    println!("{}", audit::summary(&reports));
+    println!("{}", figures::summary(&reports));
     stage.end().await;
 }
 

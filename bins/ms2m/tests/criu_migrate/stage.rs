@@ -10,6 +10,7 @@ use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_broker::{Message, Properties};
 use ms2m_testkit_machine::{Bundle, Here, workspace_program};
+use oci_spec::runtime::{MountBuilder, Spec};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -20,26 +21,35 @@ use crate::audit;
 const PUBLISHERS: u32 = 4;
 /// Messages a second, of all publishers together.
 const RATE: u32 = 120;
+/// Between two migrations, for the owner to apply some messages by itself.
+pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) runtime: &'static str,
     pub(crate) ballast_mib: u32,
-    url: String,
-    management: String,
+    /// What the container runs beside the counter, as a line of shell.
+    pub(crate) beside: Option<&'static str>,
+    /// A file for its standard output that lies outside of it.
+    pub(crate) stdout: Option<PathBuf>,
+    /// A directory of the machine that it sees as `/data`.
+    pub(crate) data: Option<PathBuf>,
+    pub(crate) url: String,
+    pub(crate) management: String,
 }
 
 impl Setting {
     pub(crate) fn new(here: &Here, runtime: &'static str, ballast_mib: u32) -> Self {
-        Self { runtime, ballast_mib, url: here.amqp_url(), management: here.management_url() }
+        let (url, management) = (here.amqp_url(), here.management_url());
+        Self { runtime, ballast_mib, beside: None, stdout: None, data: None, url, management }
     }
 }
 
 pub(crate) struct Stage {
-    setting: Setting,
-    broker: Arc<RabbitMq>,
-    queue: String,
+    pub(crate) setting: Setting,
+    pub(crate) broker: Arc<RabbitMq>,
+    pub(crate) queue: String,
     /// The container that owns the queue.
     pub(crate) container: String,
     publishers: Vec<JoinHandle<u64>>,
@@ -70,19 +80,40 @@ impl Stage {
         stage
     }
 
-    fn command(&self, copy: &str) -> Command {
+    /// `ms2m migrate` of the container that owns the queue, with these options instead of or beside the usual ones.
+    pub(crate) fn command(&self, options: &[(&str, &str)]) -> Command {
+        let usual = [
+            ("--source", self.container.as_str()),
+            ("--runtime", self.setting.runtime),
+            ("--broker", &self.setting.url),
+            ("--management", &self.setting.management),
+            ("--queue", &self.queue),
+            ("--work-dir", "/run/ms2m"),
+            ("--output", "json"),
+        ];
+        let usual = usual.iter().filter(|(name, _)| !options.iter().any(|(other, _)| other == name));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ms2m"));
-        command.args(["migrate", "--local", "--source", &self.container, "--copy", copy, "--runtime", self.setting.runtime]);
-        command.args(["--broker", &self.setting.url, "--management", &self.setting.management, "--queue", &self.queue]);
-        command.args(["--work-dir", "/run/ms2m", "--output", "json"]);
+        command.args(["migrate", "--local"]).args(usual.chain(options).flat_map(|(name, value)| [name, value]));
         command
+    }
+
+    /// The name of the copy that this migration makes.
+    pub(crate) fn copy(&self, number: u32) -> String {
+        format!("{}-m-{number}", self.container.split("-m").next().unwrap_or_default())
+    }
+
+    /// How many effects there are, more or less.
+    pub(crate) async fn effects(&self) -> u32 {
+        let admin = self.broker.connect("test-admin").await.unwrap();
+        let status = admin.queue_status(&format!("{}.out", self.queue)).await.unwrap().unwrap();
+        admin.close().await;
+        status.ready
     }
 
     /// One migration to its end.
     pub(crate) async fn migrate(&mut self, number: u32, more: &[&str]) -> Value {
-        let copy = format!("{}-{number}", self.container.split("-m").next().unwrap_or_default().to_owned() + "-m");
-        let mut command = self.command(&copy);
-        let child = command.args(more).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let copy = self.copy(number);
+        let child = self.command(&[("--copy", &copy)]).args(more).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let output = tokio::time::timeout(MIGRATION_DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();
         assert!(!output.stdout.is_empty(), "{}: see above", output.status);
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
@@ -90,13 +121,19 @@ impl Stage {
             assert!(output.status.success(), "{} {report:#}", output.status);
             self.container = copy;
         }
-        // Some messages for the owner to apply by itself.
-        sleep(Duration::from_millis(300)).await;
+        sleep(PAUSE).await;
         report
     }
 
     /// Lets everything be applied, audits, and removes all there is.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
+        let audit = self.close().await;
+        assert_eq!((audit.lost, audit.doubled, audit.reordered), (0, 0, 0), "{audit:?}");
+        assert!(audit.exact, "{audit:?}");
+    }
+
+    /// The same, whatever the audit says.
+    pub(crate) async fn close(mut self) -> audit::Audit {
         self.stop.store(true, Ordering::Relaxed);
         let mut sent = Vec::new();
         for publisher in self.publishers.drain(..) {
@@ -113,8 +150,7 @@ impl Stage {
         admin.delete(&self.queue).await.unwrap();
         admin.close().await;
         std::fs::remove_dir_all("/run/ms2m").unwrap();
-        assert_eq!((audit.lost, audit.doubled, audit.reordered), (0, 0, 0), "{audit:?}");
-        assert!(audit.exact, "{audit:?}");
+        audit
     }
 }
 
@@ -125,12 +161,31 @@ async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
     let words =
         ["--broker", setting.url.as_str(), "--queue", queue, "--queue-type", "quorum", "--effects-to", &out, "--ballast-mib", &ballast];
     let words = std::iter::once(counter.into_os_string()).chain(words.iter().map(Into::into));
-    let bundle = Bundle::new(format!("/run/bundle-{container}"), words).unwrap();
+    let mut bundle = Bundle::new(format!("/run/bundle-{container}"), words).unwrap();
+    bundle.edit(|spec| adapt(spec, setting)).unwrap();
     std::fs::create_dir_all(bundle.upper().join("etc")).ok();
     std::fs::write(bundle.rootfs().join("etc/hostname"), format!("{container}\n")).unwrap();
-    let status = Bundle::command(setting.runtime).args(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(container).status();
+    let mut command = Bundle::command(setting.runtime);
+    if let Some(file) = &setting.stdout {
+        command.stdout(std::fs::File::create(file).unwrap());
+    }
+    let status = command.args(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(container).status();
     assert!(status.unwrap().success(), "{} does not start the container", setting.runtime);
     bundle
+}
+
+fn adapt(spec: &mut Spec, setting: &Setting) {
+    let process = spec.process_mut().as_mut().unwrap();
+    if let Some(beside) = setting.beside {
+        let shell = ["/bin/sh".to_owned(), "-c".to_owned(), format!("{beside} & exec \"$@\""), "sh".to_owned()];
+        let words = shell.into_iter().chain(process.args().iter().flatten().cloned()).collect();
+        process.set_args(Some(words));
+    }
+    if let Some(data) = &setting.data {
+        let options = vec!["bind".to_owned()];
+        let mount = MountBuilder::default().destination("/data").typ("bind").source(data).options(options).build().unwrap();
+        spec.mounts_mut().get_or_insert_default().push(mount);
+    }
 }
 
 /// Publishes at its share of the rate until it is stopped; says how many.
