@@ -1,6 +1,6 @@
 //! `ms2m migrate --local` when something goes wrong: whoever does the work is killed, or cannot do it.
 //!
-//! `MS2M_KILLS` says how often something is killed, of both runtimes together (24 unless set); `MS2M_SEED` repeats a course.
+//! `MS2M_KILLS` says how often something is killed, with both runtimes together (24 unless set); `MS2M_SEED` repeats a course.
 
 #[path = "../criu_migrate/audit.rs"]
 mod audit;
