@@ -17,6 +17,12 @@ use crate::criu::Cause;
 use crate::runtime::{External, Flavor, Runtime, hangs, last_words};
 use crate::tree::{TreeLimits, unpack};
 
+/// How often it is looked whether CRIU still works.
+const LOOK: Duration = Duration::from_millis(10);
+/// A runtime needs less to notice that its CRIU has ended.
+const CRIU_GONE: Duration = Duration::from_secs(2);
+/// One that was killed at once is never seen.
+const CRIU_LATE: Duration = Duration::from_secs(15);
 /// How much of CRIU's log goes into an error.
 const LOG_LINES: usize = 6;
 
@@ -64,9 +70,16 @@ pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
     let error = bundle.directory().join("restore.err");
     command.stdin(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| runtime.cannot_start(error))?;
-    let status = match tokio::time::timeout(deadline, child.wait()).await {
-        Err(_) => return Err(hangs(&format!("{} restore", runtime.flavor()), deadline)),
-        Ok(status) => status.map_err(|error| Error::undo(ErrorKind::Other, "the runtime cannot be waited for").caused_by(error))?,
+    let launcher = child.id().and_then(|pid| i32::try_from(pid).ok());
+    let status = tokio::select! {
+        status = tokio::time::timeout(deadline, child.wait()) => match status {
+            Err(_) => return Err(hangs(&format!("{} restore", runtime.flavor()), deadline)),
+            Ok(status) => status.map_err(|error| Error::undo(ErrorKind::Other, "the runtime cannot be waited for").caused_by(error))?,
+        },
+        () = criu_ended(&bundle.id, launcher) => {
+            let message = format!("{} works without a CRIU: that was killed, or never began; see `dmesg`, and try again", runtime.flavor());
+            return Err(Error::undo(ErrorKind::Unavailable, message).with("container", &bundle.id));
+        }
     };
     if status.success() {
         return Ok(begun.elapsed());
@@ -109,6 +122,25 @@ fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, work: &Path) ->
     command.args(["--manage-cgroups-mode", "ignore"]).arg(&bundle.id);
     command.stdout(log("stdout.log")?).stderr(log("stderr.log")?);
     Ok(command)
+}
+
+/// Waits until the runtime has no CRIU for a while. It would wait for ever: a child of CRIU's holds the socket open on
+/// which the runtime listens.
+async fn criu_ended(id: &str, runtime: Option<i32>) {
+    let cgroup = Cgroup::named(&launch_cgroup(id));
+    let (mut seen, mut since) = (false, Instant::now());
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let is_criu = |pid: i32| {
+            let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
+            stat.is_ok_and(|stat| stat.comm == "criu" && Some(stat.ppid) == runtime && stat.state != 'Z')
+        };
+        if cgroup.processes().is_ok_and(|all| all.into_iter().any(is_criu)) {
+            (seen, since) = (true, Instant::now());
+        } else if since.elapsed() > if seen { CRIU_GONE } else { CRIU_LATE } {
+            return;
+        }
+    }
 }
 
 /// Where the runtime itself is while it restores.
