@@ -6,7 +6,7 @@ mod output;
 
 use std::sync::Arc;
 
-use ms2m_core::{Cancel, Driver, MigrationReport, Outcome, Result};
+use ms2m_core::{Cancel, Driver, MigrationReport, Outcome, Protocol, Result};
 
 pub(crate) use self::args::MigrateArgs;
 use crate::exit::Exit;
@@ -67,6 +67,8 @@ async fn migrate(args: &MigrateArgs) -> Result<MigrationReport> {
 fn exit(report: &MigrationReport) -> Exit {
     let journal = &report.ledger.journal;
     match report.outcome {
+        // There was nothing to apply while nobody ran.
+        Outcome::Completed if report.protocol == Some(Protocol::Standstill) => Exit::Done,
         Outcome::Completed if journal.digest_source.is_some() && journal.digest_source == journal.digest_target => Exit::Done,
         Outcome::Completed => Exit::NotExact,
         Outcome::RolledBack | Outcome::Cancelled => Exit::RolledBack,

@@ -59,7 +59,7 @@ fn text(report: &MigrationReport) -> String {
     let mut text = String::new();
     let reason = report.reason.as_deref().unwrap_or("no reason is known");
     let _ = match report.outcome {
-        Outcome::Completed => writeln!(text, "{}: completed, the copy owns the queue and the source is gone", report.id),
+        Outcome::Completed => writeln!(text, "{}: completed, the copy goes on and the source is gone", report.id),
         Outcome::RolledBack => writeln!(text, "{}: rolled back, the source runs on: {reason}", report.id),
         Outcome::Cancelled => writeln!(text, "{}: cancelled, the source runs on: {reason}", report.id),
         Outcome::Failed => writeln!(text, "{}: failed, nothing was changed: {reason}", report.id),
