@@ -8,6 +8,7 @@ use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
 use crate::inspect::InspectArgs;
 use crate::migrate::MigrateArgs;
+use crate::doctor::DoctorArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
@@ -33,6 +34,10 @@ pub(crate) enum Command {
     /// source has applied meanwhile, takes the queue over, and the source is removed. Whatever goes wrong before the take-over is
     /// undone: the source goes on.
     Migrate(MigrateArgs),
+    /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process.
+    ///
+    /// One line each: result, check, reason, remedy. Exit status 1 when something fails. Changes nothing.
+    Doctor(DoctorArgs),
     /// Tell what is in a checkpoint, and whether it can be restored here.
     ///
     /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing

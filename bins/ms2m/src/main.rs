@@ -2,6 +2,7 @@
 
 mod cli;
 mod demo;
+mod doctor;
 mod exit;
 mod file_store;
 mod inspect;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ms2m", &mut io::stdout());
             Exit::Done

@@ -13,13 +13,16 @@ clear() {
       [ -d "$top" ] || continue
       # A frozen process of cgroup v1 does not even die.
       find "$top" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; 2>/dev/null
+      # What was just entering has its processes here and its namespaces nowhere.
+      find "$top" -name cgroup.procs -exec cat {} + 2>/dev/null | while read -r process; do kill -s KILL "$process" 2>/dev/null; done
       find "$top" -depth -type d -exec rmdir {} + 2>/dev/null || left=yes
     done
     [ -n "$left" ] || break
     sleep 0.1
   done
   [ "$1" != "$directory" ] || umount -l "$fs"
-  rm -rf "$1"
+  # Without its directory nobody would look for its cgroups again.
+  [ -n "$left" ] || rm -rf "$1"
 }
 
 prepare() {
@@ -40,11 +43,16 @@ prepare() {
   done </proc/self/cgroup
 }
 
-prepare || { clear "$directory.none"; exit 1; }
+if ! prepare; then
+  exec >/dev/null
+  read -r _
+  clear "$directory"
+  exit 1
+fi
 # Machines whose test and keeper were killed together.
 find "${directory%/*}" -maxdepth 1 -name 'ms2m-machine-*' -mmin +1 2>/dev/null | while read -r old; do
-  ! flock --nonblock "$old/lock" true 2>/dev/null || clear "$old"
-done
+  (flock --nonblock 8 && clear "$old") 8>"$old/lock"
+done 2>/dev/null
 
 # The cgroup in which `unshare` runs becomes the root of the machine's cgroups. It ends with this process, and process 1 with it.
 sh -c 'for procs in "$1"/cgroup/*/"$2"/cgroup.procs; do echo $$ >"$procs" || exit; done; shift 2; exec "$@"' sh "$fs" "${directory##*/}" \
