@@ -66,6 +66,14 @@ impl Stage {
         let publishers =
             (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
         let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
+        // A large one fills its memory first.
+        let begun = Instant::now();
+        let admin = stage.broker.connect("test-admin").await.unwrap();
+        while admin.queue_status(&stage.queue).await.unwrap().is_none_or(|status| status.consumers == 0) {
+            assert!(begun.elapsed() < MIGRATION_DEADLINE, "the counter does not consume");
+            sleep(Duration::from_millis(50)).await;
+        }
+        admin.close().await;
         sleep(Duration::from_secs(1)).await;
         stage
     }
