@@ -58,7 +58,7 @@ impl Plan {
         let containers = [(NAME.to_owned(), args.source.clone())];
         let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &containers).await?;
         let target = Arc::new(LocalTarget::new(runtime.clone(), &args.work_dir, templates));
-        let broker = broker(args, &spec, &runtime, &target).await?;
+        let broker = broker(args, &spec, &runtime, &target)?;
         let drivers =
             Drivers { source: Arc::new(source), transfer: Arc::new(SharedVolume::new(args.work_dir.join("transfer"))), target, broker };
         Ok(Self { drivers, store, spec, begun })
@@ -128,7 +128,7 @@ fn identity(container: &Container, file: &Path) -> Result<InstanceId> {
     InstanceId::new(text.trim())
 }
 
-async fn broker(args: &MigrateArgs, spec: &MigrationSpec, runtime: &Runtime, target: &Arc<LocalTarget>) -> Result<Arc<dyn ReplayBroker>> {
+fn broker(args: &MigrateArgs, spec: &MigrationSpec, runtime: &Runtime, target: &Arc<LocalTarget>) -> Result<Arc<dyn ReplayBroker>> {
     let Some(url) = &args.broker else {
         let target: Arc<dyn RestoreTarget> = Arc::clone(target) as _;
         return Ok(Arc::new(Standstill::new(runtime.clone(), vec![args.source.clone()], &args.work_dir, target)));

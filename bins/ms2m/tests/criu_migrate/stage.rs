@@ -61,7 +61,7 @@ impl Stage {
         admin.close().await;
 
         let container = format!("counter-{}", setting.ballast_mib);
-        let bundle = start(&setting, &container, &queue).await;
+        let bundle = start(&setting, &container, &queue);
         let stop = Arc::new(AtomicBool::new(false));
         let publishers =
             (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
@@ -126,7 +126,7 @@ impl Stage {
     }
 }
 
-async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
+fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
     let counter = workspace_program("counter", "counter").unwrap();
     let ballast = setting.ballast_mib.to_string();
     let out = format!("{queue}.out");
