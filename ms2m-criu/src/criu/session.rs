@@ -65,6 +65,10 @@ impl Session {
         };
         let spawned = Command::from(command).spawn();
         let child = spawned.map_err(|source| CriuError::Start { program: criu.first_program(), source })?;
+        if gentle && let Some(pid) = child.id() {
+            // The one that kills without warning; see `lingering`. Where that is not allowed, the danger stays.
+            let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "-1000");
+        }
         let gentle = gentle.then(|| criu.lingering.clone());
         Ok(Self { operation, socket: Some(socket), child: Some(child), words, gentle })
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ms2m_core::{Cancel, Driver, MigrationReport, Outcome, Protocol, Result};
 
-pub(crate) use self::args::MigrateArgs;
+pub(crate) use self::args::{MigrateArgs, RuntimeChoice};
 use crate::exit::Exit;
 use crate::interrupt;
 
