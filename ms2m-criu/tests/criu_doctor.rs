@@ -163,6 +163,9 @@ fn doctor_and_criu_agree_about_processes() {
     });
 }
 
+/// A program, what fails when the runtime or ms2m takes the checkpoint, and what is said.
+type Case<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str], &'a str);
+
 /// A container of one runtime, removed when dropped.
 struct Container {
     flavor: &'static str,
@@ -226,7 +229,7 @@ fn doctor_and_the_runtimes_agree_about_containers() {
         let mut wrong = Vec::new();
         for flavor in [Flavor::Runc, Flavor::Crun] {
             let lock = "open F, '>', '/l'; flock(F, 2);";
-            let cases: [(&str, &str, &[&str], &[&str], &str); 4] = [
+            let cases: [Case; 4] = [
                 ("plain", "", &[], &[], ""),
                 ("lock", lock, &["file-locks"], &[], "FLOCK on /l"),
                 ("tcp", &connect, &["tcp"], &[], &address),
