@@ -23,6 +23,8 @@ pub enum Protocol {
     Relay,
     /// The published bind-a-second-queue scheme: a baseline, not exact.
     Mirror,
+    /// There is no queue: nobody runs between the checkpoint and the copy's first instruction.
+    Standstill,
 }
 
 /// What the source does between checkpoint and hand-over.

@@ -44,7 +44,7 @@ fn archive(criterion: &mut Criterion) {
         });
     });
     // From here on what is extracted is held in memory already: what a transfer hands over.
-    let pieces: Vec<_> = runtime.block_on(plan.stream(0).collect());
+    let pieces: Vec<_> = runtime.block_on(async { plan.stream(0).collect().await });
     let pieces: Vec<_> = pieces.into_iter().map(Result::unwrap).collect();
     let fresh = |number: u64| -> PathBuf { targets.path().join(number.to_string()) };
     for (name, packed) in [("extract", false), ("pack and extract", true)] {
@@ -53,11 +53,13 @@ fn archive(criterion: &mut Criterion) {
                 let mut time = Duration::ZERO;
                 for round in 0..rounds {
                     let target = fresh(round);
-                    let body: ms2m_core::ByteStream =
-                        if packed { plan.stream(0) } else { Box::pin(futures_util::stream::iter(pieces.clone().into_iter().map(Ok))) };
-                    let begin = Instant::now();
-                    runtime.block_on(extract_stream(body, &target, &Limits::default())).unwrap();
-                    time += begin.elapsed();
+                    time += runtime.block_on(async {
+                        let body: ms2m_core::ByteStream =
+                            if packed { plan.stream(0) } else { Box::pin(futures_util::stream::iter(pieces.clone().into_iter().map(Ok))) };
+                        let begin = Instant::now();
+                        extract_stream(body, &target, &Limits::default()).await.unwrap();
+                        begin.elapsed()
+                    });
                     fs::remove_dir_all(target).unwrap();
                 }
                 time

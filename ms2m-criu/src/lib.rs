@@ -7,6 +7,7 @@
 //! - [`runtime`] takes checkpoints of containers of runc and crun; [`local`] makes copies of them on this machine.
 //! - [`tree`] packs what a container has written.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
+//! - [`process`] moves bare process trees.
 //! - [`store`] is where drivers keep what they take and what arrives.
 //! - [`check`] is the line in which checks report.
 #![deny(missing_docs)]
@@ -19,6 +20,7 @@ mod facts;
 pub mod image;
 pub mod inspect;
 pub mod local;
+pub mod process;
 pub mod runtime;
 pub mod store;
 pub mod tree;

@@ -63,7 +63,7 @@ fn every_rule_has_an_archive_that_breaks_it() {
     let mut other_format = manifest();
     other_format.format = 9;
     let mut with_parent = manifest();
-    with_parent.containers[0].parents = vec![ms2m_criu::archive::ParentLink { directory: "checkpoint".into(), parent: "pre-1".into() }];
+    with_parent.containers[0].parents = vec![ms2m_criu::archive::ParentLink { directory: "pre-2".into(), parent: "pre-1".into() }];
     let images = |tar: Tar| tar.file("containers/main/checkpoint/inventory.img", b"x");
     let compressed = zstd::encode_all(good.as_slice(), 1).unwrap();
 
@@ -157,7 +157,7 @@ fn every_rule_has_an_archive_that_breaks_it() {
         ("not in the manifest", Rule::OwnFormat, images(own(&manifest())).file("containers/other/a", b"").end()),
         ("beside the containers", Rule::OwnFormat, images(own(&manifest())).file("extra", b"").end()),
         ("container without images", Rule::Complete, own(&manifest()).file("containers/main/spec.json", b"{}").end()),
-        ("parent is missing", Rule::Complete, images(own(&with_parent)).end()),
+        ("incremental images are missing", Rule::Complete, images(own(&with_parent)).end()),
     ];
     let mut met: Vec<Rule> = vec![];
     for (what, rule, archive) in &cases {

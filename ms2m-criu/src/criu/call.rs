@@ -116,8 +116,11 @@ pub(super) fn nothing(_pid: u32) -> std::future::Ready<Result<(), Error>> {
     std::future::ready(Ok(()))
 }
 
-/// A log that an earlier call left would be quoted as this one's.
-pub(super) fn fresh_log(work_dir: &Path, name: &str) -> Result<PathBuf, CriuError> {
+/// A log that an earlier call left would be quoted as this one's, and CRIU has no words for a directory that is missing.
+pub(super) fn fresh_log(images_dir: &Path, work_dir: &Path, name: &str) -> Result<PathBuf, CriuError> {
+    for directory in [images_dir, work_dir] {
+        std::fs::read_dir(directory).map_err(|error| CriuError::io("opening a directory for CRIU", directory, error))?;
+    }
     let path = work_dir.join(name);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(CriuError::io("removing an old log", path, error)),

@@ -122,7 +122,7 @@ impl Criu {
     {
         self.settle(options.deadline).await?;
         let work_dir = options.work_dir.as_deref().unwrap_or(&options.images_dir);
-        let log = fresh_log(work_dir, &options.log_file)?;
+        let log = fresh_log(&options.images_dir, work_dir, &options.log_file)?;
         let directory = options.work_dir.as_deref().map(open_directory).transpose()?;
         let mut wire = options.wire(directory.as_ref().map(|fd| fd.as_raw_fd()));
         wire.notify_scripts = Some(true);
@@ -145,7 +145,7 @@ impl Criu {
         Fut: Future<Output = Result<(), Error>> + Send,
     {
         let work_dir = options.work_dir.as_deref().unwrap_or(&options.images_dir);
-        let log = fresh_log(work_dir, &options.log_file)?;
+        let log = fresh_log(&options.images_dir, work_dir, &options.log_file)?;
         let directory = options.work_dir.as_deref().map(open_directory).transpose()?;
         let mut wire = options.wire(directory.as_ref().map(|fd| fd.as_raw_fd()));
         wire.notify_scripts = Some(true);

@@ -68,6 +68,10 @@ impl Session {
         let spawned = Command::from(command).process_group(0).spawn();
         let child = spawned.map_err(|source| CriuError::Start { program: criu.first_program(), source })?;
         let group = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?));
+        if gentle && let Some(pid) = child.id() {
+            // The one that kills without warning; see `lingering`. Where that is not allowed, the danger stays.
+            let _ = std::fs::write(format!("/proc/{pid}/oom_score_adj"), "-1000");
+        }
         let gentle = gentle.then(|| criu.lingering.clone());
         Ok(Self { operation, socket: Some(socket), child: Some(child), group, words, gentle })
     }

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Runtime, host::Host};
+use super::host::Host;
+use crate::runtime::Flavor;
 
 /// The options that one or more files set. Later lines count.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -47,16 +48,35 @@ impl Config {
 pub(super) const DEFAULT: &str = "/etc/criu/default.conf";
 
 /// The file that CRIU reads besides when `runtime` calls it.
-pub(super) fn file_of(runtime: Runtime) -> &'static str {
+pub(super) fn file_of(runtime: Flavor) -> &'static str {
     match runtime {
-        Runtime::Runc => "/etc/criu/runc.conf",
-        Runtime::Crun => "/etc/criu/crun.conf",
+        Flavor::Runc => "/etc/criu/runc.conf",
+        Flavor::Crun => "/etc/criu/crun.conf",
     }
 }
 
-/// What counts when `runtime`, or without one ms2m itself, calls CRIU. Files that are missing set nothing.
-pub(super) fn effective(host: &Host, runtime: Option<Runtime>) -> io::Result<Config> {
+/// Who takes the checkpoint, which decides what CRIU is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Taker {
+    /// ms2m itself, which calls CRIU and asks it to carry what it can.
+    #[default]
+    Ms2m,
+    /// The container runtime, by its command `checkpoint`. The kubelet's checkpoints are taken so.
+    Runtime,
+}
+
+/// What the driver for bare processes asks of CRIU.
+pub(super) const OURS: &str = "tcp-close\nskip-in-flight\nghost-limit 16M\nnetwork-lock skip\nmanage-cgroups ignore\n";
+/// What the driver for containers asks besides.
+pub(super) const OURS_FOR_CONTAINERS: &str = "ext-unix-sk\nfile-locks\nlink-remap\n";
+
+/// What counts when CRIU is asked for `asked` and, perhaps by a runtime, called. Files that are missing set nothing.
+pub(super) fn effective(host: &Host, asked: &[&str], runtime: Option<Flavor>) -> io::Result<Config> {
     let mut config = Config::default();
+    for options in asked {
+        config.extend(Config::parse(options));
+    }
+
     for file in [Some(DEFAULT), runtime.map(file_of)].into_iter().flatten() {
         match host.read(file) {
             Ok(text) => config.extend(Config::parse(&text)),
@@ -83,9 +103,18 @@ mod tests {
     #[test]
     fn the_file_of_the_runtime_counts_over_the_default() {
         let fake = Fake::new();
-        assert_eq!(effective(&fake.host, Some(Runtime::Runc)).unwrap(), Config::default());
+        assert_eq!(effective(&fake.host, &[], Some(Flavor::Runc)).unwrap(), Config::default());
         fake.file(DEFAULT, "network-lock nftables\n").file("/etc/criu/runc.conf", "network-lock skip\n");
-        assert_eq!(effective(&fake.host, Some(Runtime::Runc)).unwrap().value("network-lock"), Some("skip"));
-        assert_eq!(effective(&fake.host, Some(Runtime::Crun)).unwrap().value("network-lock"), Some("nftables"));
+        assert_eq!(effective(&fake.host, &[], Some(Flavor::Runc)).unwrap().value("network-lock"), Some("skip"));
+        assert_eq!(effective(&fake.host, &[], Some(Flavor::Crun)).unwrap().value("network-lock"), Some("nftables"));
+    }
+
+    #[test]
+    fn ms2m_asks_for_more_and_the_default_file_still_counts() {
+        let fake = Fake::new();
+        let ours = effective(&fake.host, &[OURS], None).unwrap();
+        assert!(ours.has("tcp-close") && ours.value("ghost-limit") == Some("16M"));
+        fake.file(DEFAULT, "ghost-limit 1M\n");
+        assert_eq!(effective(&fake.host, &[OURS], None).unwrap().value("ghost-limit"), Some("1M"));
     }
 }

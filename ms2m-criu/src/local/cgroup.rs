@@ -55,6 +55,24 @@ impl Cgroup {
         self.directories.iter().find(belongs).map(PathBuf::as_path)
     }
 
+    /// Takes over what is in another one.
+    pub(crate) fn adopt(&self, other: &Self) -> Result<()> {
+        for pid in other.processes()? {
+            for directory in &self.directories {
+                match std::fs::write(directory.join("cgroup.procs"), pid.to_string()) {
+                    // It has ended.
+                    Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+                    Err(error) => {
+                        let message = "a process of the copy cannot be moved into its cgroup";
+                        return Err(Error::undo(ErrorKind::Other, message).with("pid", pid).caused_by(error));
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Kills everything in it until nothing is left.
     pub(crate) async fn kill(&self, deadline: Duration) -> Result<()> {
         let begun = Instant::now();

@@ -220,7 +220,9 @@ impl RestoreTarget for LocalTarget {
             let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
             let restored = async {
                 blocking(move || restore::furnish(&place, &wanted, &files)).await?;
-                restore::restore(&self.runtime, &bundle, &arrived, left()).await
+                restore::restore(&self.runtime, &bundle, &arrived, left()).await?;
+                // crun puts only the first process into the container's cgroup.
+                Cgroup::named(&bundle.id).adopt(&Cgroup::named(&restore::launch_cgroup(&bundle.id)))
             };
             if let Err(error) = restored.await {
                 // No half-made copy may live on.

@@ -29,7 +29,7 @@ impl Container {
         let state =
             runtime.state(id).await?.ok_or_else(|| not_found("there is no such container; `list` of the runtime shows them".into()))?;
         match state.status {
-            ContainerStatus::Running => Self::of(state),
+            ContainerStatus::Running | ContainerStatus::Paused => Self::of(state),
             status => Err(not_found(format!("the container does not run, it is {status:?}"))),
         }
     }

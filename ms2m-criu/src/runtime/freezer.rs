@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use ms2m_core::{Error, ErrorKind, Result};
 
 const LOOK: Duration = Duration::from_micros(200);
+/// How long it may take until all stand still.
+const FREEZE: Duration = Duration::from_secs(2);
 
 /// The freezer of one container.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +59,25 @@ impl Freezer {
         })
     }
 
-    fn is_frozen(&self) -> bool {
+    /// Freezes containers until somebody thaws them, whatever becomes of this process.
+    pub(super) async fn freeze_all(freezers: &[Self]) -> Result<()> {
+        freezers.iter().try_for_each(|freezer| freezer.order(true))?;
+        let frozen = async {
+            while !freezers.iter().all(Self::is_frozen) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let message = "the containers could not be frozen; a process of them hangs in the kernel";
+        tokio::time::timeout(FREEZE, frozen).await.map_err(|_| Error::undo(ErrorKind::Timeout, message))
+    }
+
+    /// Lets the container go on.
+    pub(super) fn thaw(&self) -> Result<()> {
+        self.order(false)
+    }
+
+    /// Whether it stands still.
+    pub(super) fn is_frozen(&self) -> bool {
         let (file, word) = if self.unified { ("cgroup.events", "frozen 1") } else { ("freezer.state", "FROZEN") };
         std::fs::read_to_string(self.cgroup.join(file)).is_ok_and(|text| text.lines().any(|line| line == word))
     }
@@ -77,17 +97,10 @@ pub(super) struct Frozen {
 
 impl Frozen {
     /// Freezes them all.
-    pub(super) async fn freeze(freezers: &[Freezer], deadline: Duration) -> Result<Self> {
+    pub(super) async fn freeze(freezers: &[Freezer]) -> Result<Self> {
         let guards = freezers.iter().map(guard).collect::<Result<_>>()?;
         let frozen = Self { freezers: freezers.to_vec(), guards, since: Instant::now() };
-        freezers.iter().try_for_each(|freezer| freezer.order(true))?;
-        while !freezers.iter().all(Freezer::is_frozen) {
-            if frozen.since.elapsed() > deadline {
-                let message = "the containers could not be frozen together; a process of them hangs in the kernel";
-                return Err(Error::undo(ErrorKind::Timeout, message));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        Freezer::freeze_all(freezers).await?;
         Ok(frozen)
     }
 

@@ -11,6 +11,7 @@ mod freezer;
 mod mounts;
 mod process;
 mod source;
+mod standstill;
 mod state;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use self::container::Container;
 pub use self::mounts::{External, ExternalKind, Layers};
 pub use self::process::Process;
 pub use self::source::RuntimeSource;
+pub use self::standstill::Standstill;
 pub use self::state::{ContainerState, ContainerStatus};
 
 /// Which runtime.

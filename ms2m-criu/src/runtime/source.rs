@@ -19,8 +19,6 @@ use crate::facts;
 
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
-/// How long it may take until several containers stand still.
-const FREEZE: Duration = Duration::from_secs(2);
 
 /// One container of a checkpoint.
 #[derive(Debug)]
@@ -137,13 +135,17 @@ impl RuntimeSource {
         let mut together = None;
         if self.members.len() > 1 && part == Part::Final {
             let freezers = self.containers().map(|(_, container)| Freezer::of(container.process().pid())).collect::<Result<Vec<_>>>()?;
-            together = Some(Frozen::freeze(&freezers, FREEZE).await?);
+            // Those that stand still already shall not be thawed here.
+            if !freezers.iter().all(Freezer::is_frozen) {
+                together = Some(Frozen::freeze(&freezers).await?);
+            }
         }
         let mut dumped: dump::Dumped = (Vec::new(), Duration::ZERO, dump::Figures::default());
         for member in &self.members {
             let gone = || Error::undo(ErrorKind::NotFound, "the container has ended").with("container", &member.id);
             let container = member.container.as_ref().ok_or_else(gone)?;
-            let freezer = together.as_ref().map(|_| Freezer::of(container.process().pid())).transpose()?;
+            // CRIU must be told of a freezer, also of one that somebody else has closed.
+            let freezer = Freezer::of(container.process().pid()).ok().filter(Freezer::is_frozen);
             let parent = job.parent.map(|round| self.part(&job.migration, Part::Round(round)).join("containers").join(&member.name));
             let wish = Wish {
                 criu: &self.criu,
@@ -212,6 +214,10 @@ impl CheckpointSource for RuntimeSource {
         for member in &self.members {
             if let Some(container) = &member.container {
                 container.process().kill()?;
+                // In a freezer of cgroup version 1 nobody dies. Behind the kill, nothing of it runs.
+                if let Ok(freezer) = Freezer::of(container.process().pid()) {
+                    freezer.thaw()?;
+                }
                 container.process().ended(END).await?;
             }
             // A container of this name that was made since is another one.

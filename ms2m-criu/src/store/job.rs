@@ -147,6 +147,34 @@ impl JobDir {
         }
     }
 
+    /// Removes a small file of the driver's own. Missing is `Ok`.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn forget(&self, path: &Path) -> Result<()> {
+        let path = self.path.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing a file of a migration", &path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing is kept: no images, nothing that has arrived, no file of the driver's own.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn is_empty(&self) -> Result<bool> {
+        let unreadable = |error| failed("reading a migration's directory", &self.path, error);
+        for entry in fs::read_dir(&self.path).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let empty = entry.file_name() == LOCK || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+            if !empty {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Removes the directory with everything in it.
     ///
     /// # Errors

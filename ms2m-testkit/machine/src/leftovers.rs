@@ -16,6 +16,9 @@ const FOLDERS: [&str; 9] = ["run", "tmp", "var", "var/tmp", "etc", "root", "mnt"
 /// Files that programs keep for their next run and that say nothing.
 const KEPT: [&str; 6] = ["/run/criu.kdat", "/run/runc", "/run/crun", "/run/crun/.empty-directory", "/run/xtables.lock", "/run/mount"];
 
+/// `PF_KTHREAD`. A virtual machine has some, which come and go.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
 /// What is there now and was not before, in words.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Leftovers {
@@ -136,7 +139,11 @@ fn process(pid: u32, path: &Path) -> Option<Process> {
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
     let state = fields.next()?;
-    let started = fields.nth(18)?.parse().ok()?;
+    let flags: u32 = fields.nth(5)?.parse().ok()?;
+    let started = fields.nth(12)?.parse().ok()?;
+    if flags & KERNEL_THREAD != 0 {
+        return None;
+    }
     let line = fs::read_to_string(path.join("cmdline")).unwrap_or_default().replace('\0', " ");
     let line = if line.is_empty() { format!("[{name}]") } else { line };
     Some(Process { pid, started, shown: format!("{pid} {state} {}", line.trim_end()) })

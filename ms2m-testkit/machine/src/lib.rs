@@ -2,7 +2,7 @@
 //!
 //! It is a set of namespaces, not a virtual machine: a Debian sid of its own over a read-only root, with its own processes, mounts,
 //! `/run`, `/tmp`, `/dev`, cgroups and host name. The network is the host's, so a RabbitMQ on 127.0.0.1 is reachable. It starts in
-//! about a tenth of a second and ends with the test, however that ends. Machines do not meet.
+//! a quarter of a second and ends with the test, however that ends. Machines do not meet.
 //!
 //! # How to write such a test
 //!
@@ -35,8 +35,8 @@
 //! - Standard input and output of a container must be `/dev/null` or pipes: a file or terminal from outside the container cannot be
 //!   dumped. [`Bundle::log`] is for output.
 //! - crun refuses the hybrid cgroups of [`Cgroups::Host`]; both runtimes work with [`Cgroups::V2`], which is the default.
-//! - With cgroup v2, CRIU looks every 100 ms whether the container is frozen, and mostly once too early: runc's and crun's checkpoints
-//!   are frozen 0.1 s longer than with v1 ([`Cgroups::Host`] where the host has it). `manage-cgroups=ignore` does not change that.
+//! - With cgroup v2, CRIU looks every 100 ms whether the container is frozen, and often once too early: that checkpoint is frozen 0.1 s
+//!   longer. `manage-cgroups=ignore` does not change that.
 //! - Mounts inside a container's root must not come from outside it (bind mounts of host files), or CRIU must be told.
 //! - CRIU prints one harmless `RLIMIT_NOFILE` error where the capability `CAP_SYS_RESOURCE` is missing.
 //! - The workspace and its target directory are there under their own paths, read-only. `/tmp` and `/run` are tmpfs, `/var/tmp` is disk.

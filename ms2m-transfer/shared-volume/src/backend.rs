@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use ms2m_core::{ByteStream, Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+use ms2m_core::{
+    ByteStream, Digest, Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend, TransferCapability, TransferJob,
+};
 
 use crate::{receive, send};
 
@@ -26,8 +28,9 @@ impl SharedVolume {
         self.directory.join(migration.as_str())
     }
 
-    fn file(&self, migration: &MigrationId, part: Part) -> PathBuf {
-        self.migration(migration).join(part.to_string())
+    /// The digest is in the name: under another one there is nothing.
+    fn file(&self, migration: &MigrationId, part: Part, digest: Digest) -> PathBuf {
+        self.migration(migration).join(file_name(part, digest))
     }
 }
 
@@ -42,8 +45,8 @@ impl TransferBackend for SharedVolume {
     }
 
     async fn send(&self, job: &TransferJob, body: ByteStream) -> Result<Receipt> {
-        let file = self.file(&job.migration, job.part);
-        let sent = tokio::time::timeout(job.deadline, send::send(&file, job.archive_bytes, body)).await;
+        let directory = self.migration(&job.migration);
+        let sent = tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, body)).await;
         let timeout = |_| Error::retry(ErrorKind::Timeout, "the checkpoint did not get into the shared directory in time");
         let digest = sent.map_err(timeout).flatten().map_err(|error| error.with("migration", &job.migration).with("part", job.part))?;
         Ok(Receipt {
@@ -52,12 +55,12 @@ impl TransferBackend for SharedVolume {
             digest,
             archive_bytes: job.archive_bytes,
             transferred_bytes: job.archive_bytes,
-            location: file.display().to_string(),
+            location: self.file(&job.migration, job.part, digest).display().to_string(),
         })
     }
 
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-        receive::open(&self.file(&receipt.migration, receipt.part), receipt, offset_bytes).await
+        receive::open(&self.file(&receipt.migration, receipt.part, receipt.digest), receipt, offset_bytes).await
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
@@ -67,6 +70,11 @@ impl TransferBackend for SharedVolume {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a part that has arrived. Without a colon, which some network file systems do not take.
+pub(crate) fn file_name(part: Part, digest: Digest) -> String {
+    format!("{part}.{}", digest.to_string().replace(':', "-"))
 }
 
 /// An error of a file, with what to do about a full disk.

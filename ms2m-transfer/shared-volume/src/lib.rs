@@ -2,8 +2,8 @@
 //! file system.
 //!
 //! ```text
-//! DIRECTORY/MIGRATION/round-1  final      one file for each part that has arrived
-//! DIRECTORY/MIGRATION/.final.4711.part    on its way
+//! DIRECTORY/MIGRATION/round-1.sha256-…  final.sha256-…    one file for each part that has arrived
+//! DIRECTORY/MIGRATION/.final.4711-0.part                  on its way
 //! ```
 //! A part appears under its name only when it is complete, by a rename within its directory. Its digest is computed while it passes, and
 //! again while it is read.

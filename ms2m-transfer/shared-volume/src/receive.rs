@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -28,7 +28,7 @@ pub(crate) async fn open(path: &Path, receipt: &Receipt, offset_bytes: u64) -> R
     let file = tokio::task::spawn_blocking(open).await.map_err(died)?.map_err(failed("read", &path))?;
     let (sender, mut receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        if let Err(error) = read(file, path, expected, &sender) {
+        if let Err(error) = read(file, &path, expected, &sender) {
             // Whoever does not listen any more does not want to know.
             let _ = sender.blocking_send(Err(error));
         }
@@ -36,13 +36,13 @@ pub(crate) async fn open(path: &Path, receipt: &Receipt, offset_bytes: u64) -> R
     Ok(Box::pin(stream::poll_fn(move |cx| receiver.poll_recv(cx))))
 }
 
-fn read(mut file: File, path: PathBuf, expected: Option<Digest>, sender: &mpsc::Sender<Result<Bytes>>) -> Result<()> {
+fn read(mut file: File, path: &Path, expected: Option<Digest>, sender: &mpsc::Sender<Result<Bytes>>) -> Result<()> {
     let mut digest = Sha256::new();
     loop {
         let mut piece = BytesMut::zeroed(PIECE_BYTES);
         let mut filled = 0;
         while filled < PIECE_BYTES {
-            match file.read(&mut piece[filled..]).map_err(failed("read", &path))? {
+            match file.read(&mut piece[filled..]).map_err(failed("read", path))? {
                 0 => break,
                 bytes => filled += bytes,
             }

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Result};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use crate::backend::failed;
+use crate::backend::{failed, file_name};
 
 /// Pieces between reader and writer. Of 1 MiB each: enough to hide the other side's hiccups, little to hold.
 const PIECES: usize = 4;
@@ -20,12 +20,12 @@ const PIECES: usize = 4;
 /// Two calls for one part never write the same file.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Writes `body` to `file`, which appears when it is complete.
-pub(crate) async fn send(file: &Path, archive_bytes: u64, mut body: ByteStream) -> Result<Digest> {
+/// Writes `body` to a file in `directory`, which appears when it is complete.
+pub(crate) async fn send(directory: &Path, part: Part, archive_bytes: u64, mut body: ByteStream) -> Result<Digest> {
     let (sender, receiver) = mpsc::channel(PIECES);
     let writer = {
-        let file = file.to_owned();
-        tokio::task::spawn_blocking(move || Unfinished::create(&file)?.write(archive_bytes, receiver))
+        let directory = directory.to_owned();
+        tokio::task::spawn_blocking(move || Unfinished::create(directory, part)?.write(archive_bytes, receiver))
     };
     let mut broken = None;
     while let Some(piece) = body.next().await {
@@ -57,20 +57,19 @@ pub(crate) async fn send(file: &Path, archive_bytes: u64, mut body: ByteStream) 
 struct Unfinished {
     file: File,
     path: PathBuf,
-    target: PathBuf,
+    directory: PathBuf,
+    part: Part,
 }
 
 impl Unfinished {
-    fn create(target: &Path) -> Result<Self> {
-        let directory = target.parent().unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("made", directory))?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
+    fn create(directory: PathBuf, part: Part) -> Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed("made", &directory))?;
         let call = CALLS.fetch_add(1, Ordering::Relaxed);
-        let path = directory.join(format!(".{name}.{}-{call}.part", std::process::id()));
+        let path = directory.join(format!(".{part}.{}-{call}.part", std::process::id()));
         // A dead process of this number may have left one.
         let _ = std::fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("made", &path))?;
-        Ok(Self { file, path, target: target.to_owned() })
+        Ok(Self { file, path, directory, part })
     }
 
     /// Writes until the end was announced. When the stream just breaks off, nothing appears.
@@ -87,8 +86,11 @@ impl Unfinished {
                 }
                 // Network file systems report a full disk as late as this.
                 self.file.sync_data().map_err(failed("written", &self.path))?;
-                std::fs::rename(&self.path, &self.target).map_err(failed("renamed", &self.path))?;
-                return Ok(Digest::from_bytes(digest.finalize().into()));
+                let digest = Digest::from_bytes(digest.finalize().into());
+                let name = file_name(self.part, digest);
+                std::fs::rename(&self.path, self.directory.join(&name)).map_err(failed("renamed", &self.path))?;
+                self.remove_others(&name)?;
+                return Ok(digest);
             };
             bytes += piece.len() as u64;
             if bytes > archive_bytes {
@@ -98,6 +100,20 @@ impl Unfinished {
             self.file.write_all(&piece).map_err(failed("written", &self.path))?;
         }
         Err(Error::retry(ErrorKind::Unavailable, "the checkpoint broke off"))
+    }
+}
+
+impl Unfinished {
+    /// This one replaces what the same part was before.
+    fn remove_others(&self, name: &str) -> Result<()> {
+        let prefix = format!("{}.", self.part);
+        for entry in std::fs::read_dir(&self.directory).map_err(failed("listed", &self.directory))?.flatten() {
+            let other = entry.file_name();
+            if other.to_string_lossy().starts_with(&prefix) && other != name {
+                std::fs::remove_file(entry.path()).map_err(failed("removed", &entry.path()))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use ms2m_criu::doctor::Runtime;
+use ms2m_criu::doctor::Taker;
 
 use crate::demo::Output;
+use crate::migrate::RuntimeChoice;
 
 /// What to look at.
 #[derive(Args, Debug)]
@@ -19,6 +20,12 @@ pub(crate) struct DoctorArgs {
     /// Where the runtime keeps its state, when that is not its default (containerd: /run/containerd/runc/k8s.io).
     #[arg(long, value_name = "DIR", requires = "source")]
     pub(crate) runtime_root: Option<PathBuf>,
+    /// Who will take the checkpoint of the source, which decides what CRIU is told.
+    #[arg(long, value_enum, default_value_t = TakerChoice::Ms2m, requires = "source")]
+    pub(crate) taken_by: TakerChoice,
+    /// A checkpoint (archive or directory) whose demands on the CPU are held against this machine.
+    #[arg(long, value_name = "ARCHIVE", conflicts_with = "source")]
+    pub(crate) against: Option<PathBuf>,
     /// The CRIU program.
     #[arg(long, value_name = "PATH", default_value = "criu")]
     pub(crate) criu: PathBuf,
@@ -30,17 +37,20 @@ pub(crate) struct DoctorArgs {
     pub(crate) output: Output,
 }
 
+/// Who takes the checkpoint.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RuntimeChoice {
-    Runc,
-    Crun,
+pub(crate) enum TakerChoice {
+    /// ms2m, which asks CRIU to carry what it can
+    Ms2m,
+    /// The runtime's command `checkpoint`, as the kubelet uses it: the runtime's file in /etc/criu counts
+    Runtime,
 }
 
-impl From<RuntimeChoice> for Runtime {
-    fn from(choice: RuntimeChoice) -> Self {
+impl From<TakerChoice> for Taker {
+    fn from(choice: TakerChoice) -> Self {
         match choice {
-            RuntimeChoice::Runc => Self::Runc,
-            RuntimeChoice::Crun => Self::Crun,
+            TakerChoice::Ms2m => Self::Ms2m,
+            TakerChoice::Runtime => Self::Runtime,
         }
     }
 }

@@ -32,11 +32,13 @@ fn refuse(reason: &str) -> Exit {
 
 async fn check(arguments: &DoctorArgs) -> Result<Vec<Check>, String> {
     let runtime = arguments.runtime.map(Into::into);
+    let against = arguments.against.clone();
     let work_dir = arguments.work_dir.clone();
     if let Some(name) = &arguments.source {
         let runtime_root = arguments.runtime_root.clone();
-        let options = SourceOptions { source: name.clone(), runtime, runtime_root, work_dir };
+        let taker = arguments.taken_by.into();
+        let options = SourceOptions { source: name.clone(), runtime, runtime_root, taker, work_dir };
         return source(&options).await.map_err(|error| error.to_string());
     }
-    Ok(machine(&MachineOptions { runtime, criu: arguments.criu.clone(), work_dir }).await)
+    Ok(machine(&MachineOptions { runtime, criu: arguments.criu.clone(), work_dir, against }).await)
 }

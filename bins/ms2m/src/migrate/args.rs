@@ -31,7 +31,8 @@ pub(crate) struct MigrateArgs {
     /// The file in the container from which the application learns which instance it is
     #[arg(long, value_name = "FILE", default_value = ms2m_criu::local::IDENTITY_FILE)]
     pub(crate) identity_file: PathBuf,
-    /// The RabbitMQ that the container consumes from, as amqp://user:password@host:5672/vhost
+    /// The RabbitMQ that the container consumes from, as amqp://user:password@host:5672/vhost. Without, it stands still until the
+    /// copy goes on in its place
     #[arg(long, value_name = "URL", env = "MS2M_BROKER", hide_env_values = true, requires = "queue")]
     pub(crate) broker: Option<String>,
     /// RabbitMQ's management API [default: http://HOST:15672 if it answers there]

@@ -8,11 +8,12 @@ use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_core::engine::{Deadlines, PreDumpPolicy};
 use ms2m_core::{
-    Drivers, Error, ErrorKind, InstanceId, MigrationId, MigrationReport, MigrationSpec, MigrationState, ReplayBroker, Result, StateStore,
+    Drivers, Error, ErrorKind, InstanceId, MigrationId, MigrationReport, MigrationSpec, MigrationState, ReplayBroker, RestoreTarget,
+    Result, StateStore,
 };
 use ms2m_criu::criu::Criu;
 use ms2m_criu::local::{LocalTarget, Template};
-use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Runtime, RuntimeSource};
+use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Runtime, RuntimeSource, Standstill};
 use ms2m_transfer_shared_volume::SharedVolume;
 use rand::RngExt as _;
 use rand::distr::Alphanumeric;
@@ -48,18 +49,15 @@ impl Plan {
         };
         let containers = [(NAME.to_owned(), args.source.clone())];
         let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &containers).await?;
-        let broker = broker(args, &spec).await?;
+        let target = Arc::new(LocalTarget::new(runtime.clone(), &args.work_dir, templates.clone()));
+        let broker = broker(args, &spec, &runtime, &target)?;
         let store = store(args)?;
         if begun.is_none() {
             make_private(&place(args, &spec.migration))?;
             write_json(&file, &templates)?;
         }
-        let drivers = Drivers {
-            source: Arc::new(source),
-            transfer: Arc::new(SharedVolume::new(args.work_dir.join("transfer"))),
-            target: Arc::new(LocalTarget::new(runtime, &args.work_dir, templates)),
-            broker,
-        };
+        let drivers =
+            Drivers { source: Arc::new(source), transfer: Arc::new(SharedVolume::new(args.work_dir.join("transfer"))), target, broker };
         Ok(Self { drivers, store, spec, begun })
     }
 }
@@ -152,10 +150,10 @@ fn identity(container: &Container, file: &Path) -> Result<InstanceId> {
     InstanceId::new(text.trim())
 }
 
-async fn broker(args: &MigrateArgs, spec: &MigrationSpec) -> Result<Arc<dyn ReplayBroker>> {
+fn broker(args: &MigrateArgs, spec: &MigrationSpec, runtime: &Runtime, target: &Arc<LocalTarget>) -> Result<Arc<dyn ReplayBroker>> {
     let Some(url) = &args.broker else {
-        let message = "a container without a queue cannot be moved yet: name its broker and queue";
-        return Err(Error::fatal(ErrorKind::Unsupported, message));
+        let target: Arc<dyn RestoreTarget> = Arc::clone(target) as _;
+        return Ok(Arc::new(Standstill::new(runtime.clone(), vec![args.source.clone()], &args.work_dir, target)));
     };
     let config = RabbitMqConfig::new(url)?;
     let config = match &args.management {

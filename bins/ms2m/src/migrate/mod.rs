@@ -6,9 +6,9 @@ mod output;
 
 use std::sync::Arc;
 
-use ms2m_core::{Cancel, Driver, MigrationReport, MigrationState, Outcome, Result};
+use ms2m_core::{Cancel, Driver, MigrationReport, MigrationState, Outcome, Protocol, Result};
 
-pub(crate) use self::args::MigrateArgs;
+pub(crate) use self::args::{MigrateArgs, RuntimeChoice};
 use crate::exit::Exit;
 use crate::interrupt;
 
@@ -82,6 +82,8 @@ async fn go(args: &MigrateArgs, begun: Option<MigrationState>) -> Result<Migrati
 fn exit(report: &MigrationReport) -> Exit {
     let journal = &report.ledger.journal;
     match report.outcome {
+        // There was nothing to apply while nobody ran.
+        Outcome::Completed if report.protocol == Some(Protocol::Standstill) => Exit::Done,
         Outcome::Completed if journal.digest_source.is_some() && journal.digest_source == journal.digest_target => Exit::Done,
         Outcome::Completed => Exit::NotExact,
         Outcome::RolledBack | Outcome::Cancelled => Exit::RolledBack,

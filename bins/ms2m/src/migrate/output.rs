@@ -60,7 +60,7 @@ fn text(report: &MigrationReport, source_lost: bool) -> String {
     let reason = report.reason.as_deref().unwrap_or("no reason is known");
     let _ = match report.outcome {
         _ if source_lost => writeln!(text, "{}: not moved, and the source is lost: {reason}", report.id),
-        Outcome::Completed => writeln!(text, "{}: completed, the copy owns the queue and the source is gone", report.id),
+        Outcome::Completed => writeln!(text, "{}: completed, the copy goes on and the source is gone", report.id),
         Outcome::RolledBack => writeln!(text, "{}: rolled back, the source runs on: {reason}", report.id),
         Outcome::Cancelled => writeln!(text, "{}: cancelled, the source runs on: {reason}", report.id),
         Outcome::Failed => writeln!(text, "{}: failed, nothing was changed: {reason}", report.id),

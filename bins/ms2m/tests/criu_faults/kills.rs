@@ -75,7 +75,7 @@ pub(crate) async fn run(setting: Setting) {
         let before = Before::take(setting.runtime);
         let copy = stage.copy(number);
         let ended = attempt(&stage, number, victim, at, linger).await;
-        let lives = [stage.container.as_str(), &copy].map(|container| is_alive(&stage.setting.runtime, container));
+        let lives = [stage.container.as_str(), &copy].map(|container| is_alive(stage.setting.runtime, container));
         let outcome = ended.report["outcome"].as_str().unwrap_or("no report");
         println!("k-{number}: {victim:?} after {at:.0?}+{linger:.0?}, killed: {}, {outcome} {}", ended.killed, ended.report["reason"]);
         let tally = tallies.entry(victim).or_default();

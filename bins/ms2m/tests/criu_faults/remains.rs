@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use ms2m_broker::link::Broker as _;
 use ms2m_testkit_machine::{Leftovers, Snapshot};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -53,14 +54,22 @@ async fn counts(stage: &Stage) -> Result<(), String> {
     if !is_alive(stage.setting.runtime, &stage.container) {
         return Err(format!("{} does not live", stage.container));
     }
-    let (begun, first) = (Instant::now(), stage.effects().await);
-    while stage.effects().await < first + 5 {
+    let (begun, first) = (Instant::now(), effects(stage).await);
+    while effects(stage).await < first + 5 {
         if begun.elapsed() > PATIENCE * 5 {
             return Err(format!("{} lives, but nothing comes out of it", stage.container));
         }
         sleep(Duration::from_millis(20)).await;
     }
     Ok(())
+}
+
+/// How many there are, more or less.
+async fn effects(stage: &Stage) -> u32 {
+    let admin = stage.broker.connect("test-admin").await.unwrap();
+    let status = admin.queue_status(&format!("{}.out", stage.queue)).await.unwrap().unwrap();
+    admin.close().await;
+    status.ready
 }
 
 fn leftovers(stage: &Stage, before: &Before) -> Leftovers {

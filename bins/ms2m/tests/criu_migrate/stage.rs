@@ -71,11 +71,19 @@ impl Stage {
         admin.close().await;
 
         let container = format!("counter-{}", setting.ballast_mib);
-        let bundle = start(&setting, &container, &queue).await;
+        let bundle = start(&setting, &container, &queue);
         let stop = Arc::new(AtomicBool::new(false));
         let publishers =
             (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
         let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
+        // A large one fills its memory first.
+        let begun = Instant::now();
+        let admin = stage.broker.connect("test-admin").await.unwrap();
+        while admin.queue_status(&stage.queue).await.unwrap().is_none_or(|status| status.consumers == 0) {
+            assert!(begun.elapsed() < MIGRATION_DEADLINE, "the counter does not consume");
+            sleep(Duration::from_millis(50)).await;
+        }
+        admin.close().await;
         sleep(Duration::from_secs(1)).await;
         stage
     }
@@ -100,14 +108,6 @@ impl Stage {
     /// The name of the copy that this migration makes.
     pub(crate) fn copy(&self, number: u32) -> String {
         format!("{}-m-{number}", self.container.split("-m").next().unwrap_or_default())
-    }
-
-    /// How many effects there are, more or less.
-    pub(crate) async fn effects(&self) -> u32 {
-        let admin = self.broker.connect("test-admin").await.unwrap();
-        let status = admin.queue_status(&format!("{}.out", self.queue)).await.unwrap().unwrap();
-        admin.close().await;
-        status.ready
     }
 
     /// One migration to its end.
@@ -154,7 +154,7 @@ impl Stage {
     }
 }
 
-async fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
+fn start(setting: &Setting, container: &str, queue: &str) -> Bundle {
     let counter = workspace_program("counter", "counter").unwrap();
     let ballast = setting.ballast_mib.to_string();
     let out = format!("{queue}.out");

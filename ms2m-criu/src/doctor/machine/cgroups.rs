@@ -3,11 +3,11 @@
 use procfs::FromRead as _;
 use procfs::process::MountInfos;
 
-use super::Runtime;
 use crate::check::Check;
 use crate::doctor::host::Host;
+use crate::runtime::Flavor;
 
-pub(super) fn check(host: &Host, runtime: Option<Runtime>) -> Check {
+pub(super) fn check(host: &Host, runtime: Option<Flavor>) -> Check {
     const NAME: &str = "cgroups";
     let mounts = match MountInfos::from_file(host.path("/proc/self/mountinfo")) {
         Ok(mounts) => mounts,
@@ -25,8 +25,8 @@ pub(super) fn check(host: &Host, runtime: Option<Runtime>) -> Check {
             let remedy =
                 "boot with systemd.unified_cgroup_hierarchy=1, or unmount the version 2 hierarchy (usually /sys/fs/cgroup/unified)";
             match runtime {
-                Some(Runtime::Runc) => Check::ok(NAME, reason),
-                Some(Runtime::Crun) => Check::fail(NAME, reason).remedy(remedy),
+                Some(Flavor::Runc) => Check::ok(NAME, reason),
+                Some(Flavor::Crun) => Check::fail(NAME, reason).remedy(remedy),
                 None => Check::warn(NAME, reason).remedy(remedy),
             }
         }
@@ -43,7 +43,7 @@ mod tests {
     const V1: &str = "32 30 0:29 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
     const BESIDE: &str = "31 30 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
 
-    fn result(mounts: &str, runtime: Option<Runtime>) -> CheckResult {
+    fn result(mounts: &str, runtime: Option<Flavor>) -> CheckResult {
         let fake = Fake::new();
         fake.file("/proc/self/mountinfo", mounts);
         check(&fake.host, runtime).result
@@ -51,11 +51,11 @@ mod tests {
 
     #[test]
     fn crun_refuses_the_hybrid_layout() {
-        assert_eq!(result(V2, Some(Runtime::Crun)), CheckResult::Ok);
-        assert_eq!(result(V1, Some(Runtime::Crun)), CheckResult::Ok);
+        assert_eq!(result(V2, Some(Flavor::Crun)), CheckResult::Ok);
+        assert_eq!(result(V1, Some(Flavor::Crun)), CheckResult::Ok);
         let hybrid = [V1, BESIDE].concat();
-        assert_eq!(result(&hybrid, Some(Runtime::Crun)), CheckResult::Fail);
-        assert_eq!(result(&hybrid, Some(Runtime::Runc)), CheckResult::Ok);
+        assert_eq!(result(&hybrid, Some(Flavor::Crun)), CheckResult::Fail);
+        assert_eq!(result(&hybrid, Some(Flavor::Runc)), CheckResult::Ok);
         assert_eq!(result(&hybrid, None), CheckResult::Warn);
         assert_eq!(result("20 1 0:1 / /proc rw - proc proc rw\n", None), CheckResult::Fail);
         assert_eq!(check(&Fake::new().host, None).result, CheckResult::Unknown);

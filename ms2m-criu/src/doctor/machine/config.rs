@@ -3,14 +3,14 @@
 use std::io;
 use std::path::Path;
 
-use super::Runtime;
 use super::tool::{self, Said, ToolError};
 use crate::check::{Check, CheckResult};
 use crate::doctor::config::{Config, DEFAULT, file_of};
 use crate::doctor::host::Host;
+use crate::runtime::Flavor;
 
-pub(super) async fn checks(host: &Host, criu: &Path, wanted: Option<Runtime>) -> Vec<Check> {
-    let runtimes = Runtime::ALL.into_iter().filter(|runtime| wanted.is_none_or(|wanted| wanted == *runtime));
+pub(super) async fn checks(host: &Host, criu: &Path, wanted: Option<Flavor>) -> Vec<Check> {
+    let runtimes = crate::doctor::FLAVORS.into_iter().filter(|runtime| wanted.is_none_or(|wanted| wanted == *runtime));
     let mut checks = Vec::new();
     for (file, runtime) in [(DEFAULT, None)].into_iter().chain(runtimes.map(|runtime| (file_of(runtime), Some(runtime)))) {
         let text = host.read(file);
@@ -23,7 +23,7 @@ pub(super) async fn checks(host: &Host, criu: &Path, wanted: Option<Runtime>) ->
     checks
 }
 
-fn check(file: &str, runtime: Option<Runtime>, text: io::Result<String>, accepted: Option<&Result<Said, ToolError>>) -> Check {
+fn check(file: &str, runtime: Option<Flavor>, text: io::Result<String>, accepted: Option<&Result<Said, ToolError>>) -> Check {
     let config = match text {
         Ok(text) => Config::parse(&text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(file, runtime),
@@ -55,7 +55,7 @@ fn check(file: &str, runtime: Option<Runtime>, text: io::Result<String>, accepte
 
 const CONNECTIONS: &str = "no tcp-close: a container with an established connection cannot be checkpointed by the runtime alone";
 
-fn absent(file: &str, runtime: Option<Runtime>) -> Check {
+fn absent(file: &str, runtime: Option<Flavor>) -> Check {
     match runtime {
         None => Check::ok(file, "absent: CRIU's own defaults"),
         Some(_) => Check::warn(file, format!("absent; {CONNECTIONS}"))
@@ -100,7 +100,7 @@ mod tests {
     use crate::check::CheckResult::{Fail, Ok as Good, Warn};
 
     fn line(text: &str) -> Check {
-        check("runc.conf", Some(Runtime::Runc), Ok(text.to_owned()), None)
+        check("runc.conf", Some(Flavor::Runc), Ok(text.to_owned()), None)
     }
 
     #[test]
@@ -117,14 +117,14 @@ mod tests {
     #[test]
     fn a_missing_file_matters_to_the_runtime_only() {
         let absent = |runtime| check("x.conf", runtime, Err(io::ErrorKind::NotFound.into()), None).result;
-        assert_eq!((absent(None), absent(Some(Runtime::Crun))), (Good, Warn));
+        assert_eq!((absent(None), absent(Some(Flavor::Crun))), (Good, Warn));
         assert_eq!(check("x.conf", None, Err(io::ErrorKind::PermissionDenied.into()), None).result, CheckResult::Unknown);
     }
 
     #[test]
     fn a_line_that_criu_refuses_fails() {
         let said = Said { success: false, out: String::new(), err: "criu: unrecognized option '--bogus'\n".into() };
-        let check = check("crun.conf", Some(Runtime::Crun), Ok("bogus\n".into()), Some(&Ok(said)));
+        let check = check("crun.conf", Some(Flavor::Crun), Ok("bogus\n".into()), Some(&Ok(said)));
         assert_eq!(check.result, Fail);
         assert!(check.reason.contains("--bogus"), "{check}");
     }

@@ -24,7 +24,9 @@ pub(super) fn check(release: io::Result<String>, criu: Option<Version>) -> Check
                 .remedy(format!("install CRIU {KNOWS} or later"))
         }
         Some(criu) => Check::ok("kernel", format!("Linux {release} with CRIU {criu}")),
-        None if kernel >= CHANGED => Check::warn("kernel", format!("Linux {release} needs CRIU {KNOWS} or later")),
+        None if kernel >= CHANGED => {
+            Check::warn("kernel", format!("Linux {release} needs CRIU {KNOWS} or later")).remedy(format!("install CRIU {KNOWS} or later"))
+        }
         None => Check::ok("kernel", format!("Linux {release}")),
     }
 }

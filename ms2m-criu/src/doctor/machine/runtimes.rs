@@ -2,15 +2,15 @@
 
 use serde_json::Value;
 
-use super::Runtime;
 use super::tool::{self, Said, ToolError};
 use crate::check::{Check, CheckResult};
+use crate::runtime::Flavor;
 
-pub(super) async fn checks(wanted: Option<Runtime>) -> Vec<Check> {
+pub(super) async fn checks(wanted: Option<Flavor>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for runtime in Runtime::ALL.into_iter().filter(|runtime| wanted.is_none_or(|wanted| wanted == *runtime)) {
-        let version = tool::ask(runtime.as_str(), ["--version"]).await;
-        let features = tool::ask(runtime.as_str(), ["features"]).await;
+    for runtime in crate::doctor::FLAVORS.into_iter().filter(|runtime| wanted.is_none_or(|wanted| wanted == *runtime)) {
+        let version = tool::ask(crate::doctor::name(runtime), ["--version"]).await;
+        let features = tool::ask(crate::doctor::name(runtime), ["features"]).await;
         checks.push(check(runtime, wanted.is_some(), &version, &features));
     }
     // One of the two is enough.
@@ -22,8 +22,8 @@ pub(super) async fn checks(wanted: Option<Runtime>) -> Vec<Check> {
     checks
 }
 
-fn check(runtime: Runtime, wanted: bool, version: &Result<Said, ToolError>, features: &Result<Said, ToolError>) -> Check {
-    let name = runtime.as_str();
+fn check(runtime: Flavor, wanted: bool, version: &Result<Said, ToolError>, features: &Result<Said, ToolError>) -> Check {
+    let name = crate::doctor::name(runtime);
     let version = match version {
         Ok(said) if said.success => said.out.lines().next().unwrap_or_default().to_owned() + built_with_criu(runtime, &said.out),
         Ok(said) => {
@@ -35,8 +35,8 @@ fn check(runtime: Runtime, wanted: bool, version: &Result<Said, ToolError>, feat
         Err(error) => return Check::fail(name, format!("{name}: {error}")).remedy(format!("install {name}")),
     };
     let remedy = match runtime {
-        Runtime::Runc => "install a runc that was built with checkpoint support",
-        Runtime::Crun => "install libcriu (Debian: libcriu2), and a crun that was built with it (+CRIU in `crun --version`)",
+        Flavor::Runc => "install a runc that was built with checkpoint support",
+        Flavor::Crun => "install libcriu (Debian: libcriu2), and a crun that was built with it (+CRIU in `crun --version`)",
     };
     match features.as_ref().ok().filter(|said| said.success).and_then(|said| checkpoints(runtime, &said.out)) {
         Some(true) => Check::ok(name, format!("{version}, checkpoints")),
@@ -46,19 +46,19 @@ fn check(runtime: Runtime, wanted: bool, version: &Result<Said, ToolError>, feat
 }
 
 /// What crun says of itself; the library is loaded later, so that this alone does not mean much.
-fn built_with_criu(runtime: Runtime, version: &str) -> &'static str {
+fn built_with_criu(runtime: Flavor, version: &str) -> &'static str {
     match runtime {
-        Runtime::Crun if version.split_whitespace().any(|word| word == "+CRIU") => " (+CRIU)",
-        Runtime::Crun => " (built without CRIU)",
-        Runtime::Runc => "",
+        Flavor::Crun if version.split_whitespace().any(|word| word == "+CRIU") => " (+CRIU)",
+        Flavor::Crun => " (built without CRIU)",
+        Flavor::Runc => "",
     }
 }
 
-fn checkpoints(runtime: Runtime, features: &str) -> Option<bool> {
+fn checkpoints(runtime: Flavor, features: &str) -> Option<bool> {
     let features: Value = serde_json::from_str(features).ok()?;
     let key = match runtime {
-        Runtime::Runc => "org.opencontainers.runc.checkpoint.enabled",
-        Runtime::Crun => "run.oci.crun.checkpoint.enabled",
+        Flavor::Runc => "org.opencontainers.runc.checkpoint.enabled",
+        Flavor::Crun => "run.oci.crun.checkpoint.enabled",
     };
     features.get("annotations")?.get(key)?.as_str()?.parse().ok()
 }
@@ -75,16 +75,16 @@ mod tests {
     #[test]
     fn a_runtime_must_be_able_to_checkpoint() {
         let crun = said(true, "crun version 1.28\n+SYSTEMD +CRIU\n");
-        let line = check(Runtime::Crun, true, &crun, &said(true, CAN));
+        let line = check(Flavor::Crun, true, &crun, &said(true, CAN));
         assert_eq!((line.result, line.reason.as_str()), (Ok, "crun version 1.28 (+CRIU), checkpoints"));
-        assert_eq!(check(Runtime::Crun, true, &crun, &said(true, &CAN.replace("true", "false"))).result, Fail);
-        assert_eq!(check(Runtime::Crun, true, &crun, &said(true, "{}")).result, Unknown);
-        assert_eq!(check(Runtime::Runc, true, &said(false, ""), &said(true, CAN)).result, Fail);
+        assert_eq!(check(Flavor::Crun, true, &crun, &said(true, &CAN.replace("true", "false"))).result, Fail);
+        assert_eq!(check(Flavor::Crun, true, &crun, &said(true, "{}")).result, Unknown);
+        assert_eq!(check(Flavor::Runc, true, &said(false, ""), &said(true, CAN)).result, Fail);
     }
 
     #[test]
     fn a_runtime_that_nobody_wants_may_be_missing() {
-        let line = |wanted| check(Runtime::Runc, wanted, &Err(ToolError::NotFound), &Err(ToolError::NotFound)).result;
+        let line = |wanted| check(Flavor::Runc, wanted, &Err(ToolError::NotFound), &Err(ToolError::NotFound)).result;
         assert_eq!((line(true), line(false)), (Fail, Warn));
     }
 }

@@ -28,8 +28,12 @@ pub(super) fn probe() -> io::Result<bool> {
     Ok(!before && marked()?)
 }
 
-pub(super) fn check(tracked: io::Result<bool>) -> Check {
+pub(super) fn check(tracked: io::Result<bool>, criu: Option<bool>) -> Check {
     match tracked {
+        Ok(true) if criu == Some(false) => {
+            Check::warn("soft-dirty", "the kernel tracks written pages (probed), but this CRIU says that it cannot use it: no pre-dump")
+                .remedy("install a newer CRIU, or go without pre-dump")
+        }
         Ok(true) => Check::ok("soft-dirty", "the kernel tracks written pages: pre-dump works"),
         Ok(false) => Check::warn(
             "soft-dirty",
@@ -47,9 +51,10 @@ mod tests {
 
     #[test]
     fn each_finding_has_its_line() {
-        assert_eq!(check(Ok(true)).result, CheckResult::Ok);
-        assert_eq!(check(Ok(false)).result, CheckResult::Warn);
-        assert_eq!(check(Err(io::ErrorKind::PermissionDenied.into())).result, CheckResult::Unknown);
+        assert_eq!(check(Ok(true), None).result, CheckResult::Ok);
+        assert_eq!(check(Ok(true), Some(false)).result, CheckResult::Warn);
+        assert_eq!(check(Ok(false), Some(false)).result, CheckResult::Warn);
+        assert_eq!(check(Err(io::ErrorKind::PermissionDenied.into()), None).result, CheckResult::Unknown);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Descriptor {
     pub(super) watches: usize,
     /// Size in bytes, and the number of names, of a file that has lost its name.
     pub(super) deleted: Option<(u64, u64)>,
+    /// Whether it is an ordinary file or a directory, where that was looked at: below `/dev`.
+    pub(super) regular: bool,
     /// A socket's protocol, for example `TCP`, where the kernel tells.
     pub(super) protocol: Option<String>,
 }
@@ -37,13 +39,16 @@ impl Descriptor {
                 Some(("mnt_id", id)) => one.mount = id.trim().parse().ok(),
                 Some(("lock", lock)) => one.locks.push(lock.trim().to_owned()),
                 _ if line.starts_with("inotify ") || line.starts_with("fanotify ino") || line.starts_with("fanotify mnt") => {
-                    one.watches += 1
+                    one.watches += 1;
                 }
                 _ => {}
             }
         }
         if one.is_deleted_file() {
             one.deleted = fs::metadata(&link).ok().map(|file| (file.len(), file.nlink()));
+        }
+        if one.target.starts_with("/dev/") {
+            one.regular = fs::metadata(&link).is_ok_and(|file| file.is_file() || file.is_dir());
         }
         if one.socket().is_some() {
             one.protocol = protocol(&link);

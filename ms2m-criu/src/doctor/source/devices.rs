@@ -3,13 +3,13 @@
 use super::subject::{Subject, some};
 use crate::check::Check;
 
-/// Devices without a state of their own.
-const STATELESS: [&str; 7] = ["null", "zero", "full", "random", "urandom", "tty", "console"];
+/// Devices without a state of their own, and tun, which CRIU knows.
+const CARRIED: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "console", "net/tun"];
 const GPU: [&str; 4] = ["nvidia", "dri/", "kfd", "mali"];
 
 pub(super) fn check(subject: &Subject) -> Check {
     const NAME: &str = "devices";
-    let open = subject.descriptors().filter_map(|one| Some((one.path()?, one.place())));
+    let open = subject.descriptors().filter(|one| !one.regular).filter_map(|one| Some((one.path()?, one.place())));
     let mapped = subject
         .processes
         .iter()
@@ -17,7 +17,7 @@ pub(super) fn check(subject: &Subject) -> Check {
     let (mut gpus, mut others) = (Vec::new(), Vec::new());
     for (path, place) in open.chain(mapped) {
         let Some(device) = path.strip_prefix("/dev/") else { continue };
-        let harmless = STATELESS.contains(&device) || ["pts/", "shm/", "mqueue/", "hugepages/"].iter().any(|dir| device.starts_with(dir));
+        let harmless = CARRIED.contains(&device) || ["pts/", "shm/", "mqueue/", "hugepages/"].iter().any(|dir| device.starts_with(dir));
         if GPU.iter().any(|gpu| device.starts_with(gpu)) {
             gpus.push(format!("{path} ({place})"));
         } else if !harmless && !path.ends_with(" (deleted)") {
@@ -29,20 +29,17 @@ pub(super) fn check(subject: &Subject) -> Check {
             .remedy("release the GPU before the checkpoint, or use CRIU's plugin for it (cuda-checkpoint, amdgpu)");
     }
     if !others.is_empty() {
-        return Check::warn(
-            NAME,
-            format!("devices are open: {}; CRIU carries only those that it knows (tun, rtc) ", some(&others)).trim_end(),
-        )
-        .remedy("close them before the checkpoint, or see whether a trial checkpoint works");
+        return Check::fail(NAME, format!("devices are open that CRIU does not know: {}", some(&others)))
+            .remedy("close them before the checkpoint");
     }
-    Check::ok(NAME, "no GPU and no other device with a state of its own")
+    Check::ok(NAME, "no GPU and no other device that CRIU does not know")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::fake::Tree;
     use super::*;
-    use crate::check::CheckResult::{Fail, Ok, Warn};
+    use crate::check::CheckResult::{Fail, Ok};
 
     #[test]
     fn a_gpu_fails_and_null_does_not() {
@@ -50,7 +47,8 @@ mod tests {
         tree.fd(10, 0, "/dev/null", "").fd(10, 1, "/dev/pts/0", "");
         assert_eq!(check(&tree.subject()).result, Ok);
         tree.fd(10, 3, "/dev/fuse", "");
-        assert_eq!(check(&tree.subject()).result, Warn);
+        let fuse = check(&tree.subject());
+        assert!(fuse.result == Fail && fuse.reason.contains("/dev/fuse"), "{fuse}");
         tree.fd(10, 4, "/dev/nvidia0", "");
         let check = check(&tree.subject());
         assert!(check.result == Fail && check.reason.contains("/dev/nvidia0 (descriptor 4"), "{check}");

@@ -27,14 +27,12 @@ pub enum SourceError {
         /// What was tried and why it failed.
         reason: String,
     },
-    /// What the runtime said makes no sense.
-    #[error("{runtime} says of container `{name}` what cannot be understood ({reason}): is it the same version that started it?")]
-    State {
-        /// Which runtime.
-        runtime: &'static str,
+    /// The runtime does not answer as it should.
+    #[error("the runtime cannot be asked for container `{name}`: {source}")]
+    Runtime {
         /// The container's name.
         name: String,
-        /// What is wrong.
-        reason: String,
+        /// Why.
+        source: ms2m_core::Error,
     },
 }

@@ -7,8 +7,8 @@ use procfs::FromRead as _;
 
 use super::container::Container;
 use super::subject::Subject;
-use crate::doctor::Runtime;
 use crate::doctor::host::fake::Fake;
+use crate::runtime::Flavor;
 
 pub(super) struct Tree {
     fake: Fake,
@@ -73,7 +73,7 @@ impl Tree {
     /// Process 10 as a container of runc, with this specification.
     pub(super) fn container(&self, spec: &str) -> Subject {
         let spec = serde_json::from_str(spec).expect("a specification");
-        let container = Container { name: "one".into(), runtime: Runtime::Runc, pid: 10, spec };
+        let container = Container { name: "one".into(), runtime: Flavor::Runc, pid: 10, spec };
         Subject::read(&self.fake.host, 10, Some(container)).expect("a subject")
     }
 }

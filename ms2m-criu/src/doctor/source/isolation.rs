@@ -28,6 +28,10 @@ fn pids(subject: &Subject) -> Check {
         return Check::fail(NAME, format!("processes in or before another pid namespace: {}; CRIU carries one level only", some(&nested)))
             .remedy("do without containers inside of the container");
     }
+    if subject.container.is_some() && own == subject.our_namespaces.get("pid").cloned() {
+        return Check::fail(NAME, "the container shares its process ids with the machine, where its copy cannot have the same ones")
+            .remedy("give it a pid namespace of its own (no `hostPID: true` in a pod)");
+    }
     let init = first.status.nspid.as_ref().and_then(|ids| ids.last()).copied();
     if own != subject.our_namespaces.get("pid").cloned() && init != Some(1) {
         return Check::fail(NAME, format!("process {} is in a pid namespace of its own, but not its first process", first.name()))
@@ -38,7 +42,7 @@ fn pids(subject: &Subject) -> Check {
         if init == Some(1) {
             "one of its own, with its first process"
         } else {
-            "that of this machine: the copy needs the same process ids free"
+            "that of this machine; the copy gets one of its own, with the same process ids"
         },
     )
 }
@@ -76,6 +80,9 @@ mod tests {
         assert_eq!(pids(&tree.subject()).result, Fail);
         tree.process(10, 1, "NSpid:\t10\t1\n");
         assert_eq!(pids(&tree.subject()).result, Ok);
+        assert_eq!(pids(&tree.container("{}")).result, Ok);
+        tree.namespace(10, "pid", 1);
+        assert_eq!(pids(&tree.container("{}")).result, Fail);
     }
 
     #[test]

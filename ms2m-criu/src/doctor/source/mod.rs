@@ -27,8 +27,11 @@ pub use error::SourceError;
 
 use std::path::PathBuf;
 
-use super::{Runtime, config, host::Host, tool};
+use super::config::{self, Taker};
+use super::host::Host;
+use super::tool;
 use crate::check::Check;
+use crate::runtime::Flavor;
 use container::Container;
 use subject::Subject;
 
@@ -38,9 +41,11 @@ pub struct SourceOptions {
     /// The name of a container, or the id of a process.
     pub source: String,
     /// The runtime that has the container. Without it both are asked.
-    pub runtime: Option<Runtime>,
+    pub runtime: Option<Flavor>,
     /// Where that runtime keeps its state, when that is not its default.
     pub runtime_root: Option<PathBuf>,
+    /// Who will take the checkpoint.
+    pub taker: Taker,
     /// Where the checkpoint will be written.
     pub work_dir: PathBuf,
 }
@@ -59,9 +64,10 @@ pub async fn source(options: &SourceOptions) -> Result<Vec<Check>, SourceError> 
     let mut subject = Subject::read(&host, pid, container)?;
     subject.unix_peers = unix::peers(pid).await;
     let config = match &subject.container {
-        Some(container) => container.config(&host),
-        None => config::effective(&host, None),
+        Some(container) => container.config(&host, options.taker),
+        None => config::effective(&host, &[config::OURS], None),
     };
+    subject.taker = options.taker;
     subject.config = config.unwrap_or_default();
     let mut checks = judge(&subject);
     checks.push(room::check(&subject, &options.work_dir));

@@ -11,7 +11,7 @@ use super::descriptor::Descriptor;
 use super::error::SourceError;
 use super::tree::{self, Process};
 use crate::check::Check;
-use crate::doctor::config::{self, Config};
+use crate::doctor::config::{self, Config, Taker};
 use crate::doctor::host::Host;
 
 /// A process with its descendants, and the container that they are.
@@ -31,7 +31,9 @@ pub(super) struct Subject {
     pub(super) strangers: Vec<i32>,
     /// The namespaces that we are in ourselves.
     pub(super) our_namespaces: BTreeMap<String, String>,
-    /// What CRIU will be told by its configuration files.
+    /// Who takes the checkpoint.
+    pub(super) taker: Taker,
+    /// What CRIU will be told.
     pub(super) config: Config,
 }
 
@@ -70,6 +72,7 @@ impl Subject {
             unix_peers: Err("nobody asked".to_owned()),
             strangers,
             our_namespaces: tree::namespaces(&host.path("/proc/self")),
+            taker: Taker::Runtime,
             config: Config::default(),
         })
     }
@@ -77,8 +80,10 @@ impl Subject {
     /// Where a line of CRIU's configuration belongs.
     pub(super) fn config_file(&self) -> String {
         match &self.container {
-            Some(container) => container.annotation("org.criu.config").unwrap_or(config::file_of(container.runtime)).to_owned(),
-            None => config::DEFAULT.to_owned(),
+            Some(container) if self.taker == Taker::Runtime => {
+                container.annotation("org.criu.config").unwrap_or(config::file_of(container.runtime)).to_owned()
+            }
+            _ => config::DEFAULT.to_owned(),
         }
     }
 

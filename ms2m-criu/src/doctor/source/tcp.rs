@@ -41,7 +41,7 @@ fn connections(subject: &Subject, ours: &[&TcpNetEntry]) -> Check {
         )
         .remedy("use tcp-close instead unless the source ends with the checkpoint and its address moves along");
     }
-    if subject.config.has("tcp-close") || subject.container.is_none() {
+    if subject.config.has("tcp-close") {
         let remedy = "the program must connect again by itself, as it would after a network failure";
         return Check::warn(NAME, format!("{found}: the source keeps them, they come up closed in the copy")).remedy(remedy);
     }
