@@ -74,10 +74,11 @@ pub(crate) async fn run(setting: Setting) {
         let (at, linger) = (takes.mul_f64(dice.random()), LINGER.mul_f64(dice.random()));
         let before = Before::take(setting.runtime);
         let copy = stage.copy(number);
+        println!("k-{number}: {victim:?} after {at:.0?}+{linger:.0?}");
         let ended = attempt(&stage, number, victim, at, linger).await;
         let lives = [stage.container.as_str(), &copy].map(|container| is_alive(stage.setting.runtime, container));
         let outcome = ended.report["outcome"].as_str().unwrap_or("no report");
-        println!("k-{number}: {victim:?} after {at:.0?}+{linger:.0?}, killed: {}, {outcome} {}", ended.killed, ended.report["reason"]);
+        println!("  killed: {}, {outcome} {}", ended.killed, ended.report["reason"]);
         let tally = tallies.entry(victim).or_default();
         tally.runs += 1;
         tally.missed += u32::from(!ended.killed);
@@ -132,7 +133,10 @@ async fn attempt(stage: &Stage, number: u32, victim: Victim, at: Duration, linge
 }
 
 async fn finish(child: Child) -> (Value, String) {
-    let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();
+    let output = match tokio::time::timeout(DEADLINE, child.wait_with_output()).await {
+        Ok(output) => output.unwrap(),
+        Err(_) => panic!("it does not end; what there is: {}", hanging()),
+    };
     let words = format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     (serde_json::from_slice(&output.stdout).unwrap_or_default(), words)
 }
@@ -169,6 +173,14 @@ async fn strike(child: &mut Child, runtime: &str, victim: Victim, at: Duration, 
             }
         }
     }
+}
+
+/// Processes and states, for whoever has to find out why.
+fn hanging() -> String {
+    let script = "ps -eo pid,ppid,pgid,stat,etimes,wchan:16,args; tail -n +1 /run/ms2m/states/* /run/ms2m/containers/*/restore/restore.log; \
+                  grep . /sys/fs/cgroup/counter*/cgroup.procs";
+    let output = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A process of this program.

@@ -12,7 +12,7 @@ mod stage;
 
 use std::time::Duration;
 
-use ms2m_testkit_machine::{Options, inside_async};
+use ms2m_testkit_machine::{Here, Options, inside_async};
 
 use crate::stage::Setting;
 
@@ -24,22 +24,26 @@ fn options() -> Options {
     ["MS2M_KILLS", "MS2M_SEED"].into_iter().fold(Options::default(), passed).rabbitmq().deadline(Duration::from_secs(3600))
 }
 
+fn setting(here: &Here, name: &'static str, runtime: &'static str) -> Setting {
+    Setting { name, ..Setting::new(here, runtime, 8) }
+}
+
 #[test]
 fn kills_leave_one_owner_with_runc() {
-    inside_async(&options(), |here| kills::run(Setting::new(here, "runc", 8)));
+    inside_async(&options(), |here| kills::run(setting(here, "kills", "runc")));
 }
 
 #[test]
 fn kills_leave_one_owner_with_crun() {
-    inside_async(&options(), |here| kills::run(Setting::new(here, "crun", 8)));
+    inside_async(&options(), |here| kills::run(setting(here, "kills", "crun")));
 }
 
 #[test]
 fn obstacles_are_named_and_the_source_runs_on() {
-    inside_async(&options(), |here| obstacles::run(Setting::new(here, "runc", 8)));
+    inside_async(&options(), |here| obstacles::run(setting(here, "obstacles", "runc")));
 }
 
 #[test]
 fn a_source_that_cannot_be_dumped_runs_on() {
-    inside_async(&options(), |here| obstacles::run_odd_sources(Setting::new(here, "runc", 8)));
+    inside_async(&options(), |here| obstacles::run_odd_sources(setting(here, "odd", "runc")));
 }

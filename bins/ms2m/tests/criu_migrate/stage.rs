@@ -29,6 +29,8 @@ const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) struct Setting {
     pub(crate) runtime: &'static str,
     pub(crate) ballast_mib: u32,
+    /// Part of the queue's name: tests of one program share a RabbitMQ.
+    pub(crate) name: &'static str,
     /// What the container runs beside the counter, as a line of shell.
     pub(crate) beside: Option<&'static str>,
     /// A file for its standard output that lies outside of it.
@@ -42,7 +44,7 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn new(here: &Here, runtime: &'static str, ballast_mib: u32) -> Self {
         let (url, management) = (here.amqp_url(), here.management_url());
-        Self { runtime, ballast_mib, beside: None, stdout: None, data: None, url, management }
+        Self { runtime, ballast_mib, name: "moves", beside: None, stdout: None, data: None, url, management }
     }
 }
 
@@ -62,7 +64,7 @@ impl Stage {
     pub(crate) async fn begin(setting: Setting) -> Self {
         let config = RabbitMqConfig::new(&setting.url).and_then(|config| config.with_management(&setting.management)).unwrap();
         let broker = Arc::new(RabbitMq::new(config).unwrap());
-        let queue = format!("orders-{}-{}", setting.runtime, setting.ballast_mib);
+        let queue = format!("orders-{}-{}-{}", setting.name, setting.runtime, setting.ballast_mib);
         let admin = broker.connect("test-admin").await.unwrap();
         let options = QueueOptions { kind: QueueKind::Quorum, single_active_consumer: false, bytes_max: None };
         admin.declare(&queue, &options).await.unwrap();
