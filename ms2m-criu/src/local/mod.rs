@@ -20,6 +20,7 @@ mod surroundings;
 mod target;
 mod template;
 
+pub(crate) use self::mount::detach_below;
 pub use self::target::LocalTarget;
 pub(crate) use self::target::remove_bundle;
 pub use self::template::{BaseRootfs, IDENTITY_FILE, Template};

@@ -34,7 +34,7 @@ pub(super) fn is_mounted(path: &Path) -> Result<bool> {
 }
 
 /// Unmounts everything at and below `path`, topmost first. Missing is fine.
-pub(super) fn detach_below(path: &Path) -> Result<()> {
+pub(crate) fn detach_below(path: &Path) -> Result<()> {
     let mut mounts: Vec<_> = mounted()?.into_iter().filter(|mount| mount.starts_with(path)).collect();
     mounts.reverse();
     mounts.iter().try_for_each(|mount| match rustix::mount::unmount(mount.as_path(), UnmountFlags::DETACH) {

@@ -65,6 +65,8 @@ pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
     let work = bundle.directory().join("restore");
     make_directory(&work, 0o700)?;
     let begun = Instant::now();
+    let stderr = bundle.directory().join("stderr.log");
+    let said = std::fs::metadata(&stderr).map_or(0, |file| file.len());
     let mut command = launch(runtime, bundle, arrived, &work)?;
     // Not awaited through `output`: the copy keeps the standard streams open.
     let error = bundle.directory().join("restore.err");
@@ -90,7 +92,10 @@ pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
         Some(cause) => format!("{cause}; CRIU's log: {}", complaints.join("; ")),
         None if !complaints.is_empty() => complaints.join("; "),
         None if !words.is_empty() => words,
-        None => format!("it ended with {status} and said nothing; see stderr.log of the copy, or run it by hand"),
+        None => match tail(&stderr, said) {
+            words if words.is_empty() => format!("it ended with {status} and said nothing: run it by hand"),
+            words => format!("it ended with {status} and said: {words}"),
+        },
     };
     let message = format!("{} could not restore the copy: {why}", runtime.flavor());
     Err(Error::undo(ErrorKind::Other, message).with("container", &bundle.id))
@@ -146,6 +151,12 @@ async fn criu_ended(id: &str, runtime: Option<i32>) {
 /// Where the runtime itself is while it restores.
 pub(super) fn launch_cgroup(id: &str) -> String {
     format!("{id}.restore")
+}
+
+/// What a file got since it had this length.
+fn tail(file: &Path, from: u64) -> String {
+    let bytes = std::fs::read(file).unwrap_or_default();
+    last_words(bytes.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default())
 }
 
 /// The lines in which CRIU says what went wrong.

@@ -64,8 +64,13 @@ impl LocalTarget {
             return Ok(Manifest::parse(&json)?);
         }
         std::fs::create_dir_all(self.arrivals(migration)).map_err(super::bundle::io("the directory", &target))?;
-        let extracted = extract_stream(transfer.open(receipt, 0).await?, &target, &Limits::default()).await?;
-        extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))
+        // It gets its name when it is complete: a driver before this one may have been killed half way.
+        let partial = target.with_extension("partial");
+        remove_directory(&partial)?;
+        let extracted = extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?;
+        let manifest = extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))?;
+        std::fs::rename(&partial, &target).map_err(super::bundle::io("the directory", &target))?;
+        Ok(manifest)
     }
 
     /// The final part with the rounds that it builds on beside it.

@@ -64,22 +64,26 @@ impl Runtime {
         Ok(Some(state))
     }
 
+    /// Where it keeps what it knows of a container.
+    fn directory(&self, id: &str) -> PathBuf {
+        self.root.clone().unwrap_or_else(|| PathBuf::from("/run").join(self.flavor.to_string())).join(id)
+    }
+
+    /// Unmounts the root file system that runc binds there for CRIU, and leaves when it is killed in the middle of a restore. To be done
+    /// before anything is removed: runc itself would go through it and remove what is in the root file system.
+    fn unbind(&self, id: &str) -> Result<()> {
+        crate::local::detach_below(&self.directory(id))
+    }
+
     /// Removes what a runtime that was killed in the middle of a restore has left of a container. Missing is `Ok`.
     pub(crate) fn forget(&self, id: &str) -> Result<()> {
-        let default = PathBuf::from("/run").join(self.flavor.to_string());
-        let directory = self.root.as_ref().unwrap_or(&default).join(id);
-        let cannot = |error: std::io::Error| {
-            Error::retry(ErrorKind::Other, "what the runtime left of the container cannot be removed")
-                .with("directory", directory.display())
-                .caused_by(error)
-        };
-        // runc binds the root file system there for CRIU.
-        match rustix::mount::unmount(directory.join("criu-root").as_path(), rustix::mount::UnmountFlags::DETACH) {
-            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(cannot(error.into())),
-        }
+        self.unbind(id)?;
+        let directory = self.directory(id);
         match std::fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = "what the runtime left of the container cannot be removed";
+                Err(Error::retry(ErrorKind::Other, message).with("directory", directory.display()).caused_by(error))
+            }
             _ => Ok(()),
         }
     }
@@ -91,6 +95,7 @@ impl Runtime {
     pub async fn remove(&self, id: &str) -> Result<()> {
         let Some(state) = self.state(id).await? else { return Ok(()) };
         let process = super::Process::open(state.pid)?;
+        self.unbind(id)?;
         self.ask(["delete", "--force", id], ANSWER).await?;
         if let Some(process) = process {
             process.kill()?;

@@ -41,7 +41,7 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit> {
         let reason = report.reason.get_or_insert_default();
         reason.push_str(
             "; the source has ended and nobody consumes: its state is lost, unless a checkpoint was left behind; its messages wait in the \
-             queue: start a consumer from the state you trust",
+             queue: delete the journal if it was left behind, for a consumer that finds one waits, and start one from the state you trust",
         );
     }
     // Printed first: whoever is killed in between has nothing left to go on with, but may ask again.

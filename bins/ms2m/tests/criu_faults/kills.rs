@@ -118,7 +118,7 @@ pub(crate) async fn run(setting: Setting) {
 async fn attempt(stage: &Stage, number: u32, victim: Victim, at: Duration, linger: Duration) -> Ended {
     let (copy, migration) = (stage.copy(number), format!("k-{number}"));
     let begin = || {
-        let options = [("--copy", copy.as_str()), ("--migration", &migration)];
+        let options = [("--copy", copy.as_str()), ("--migration", &migration), ("--restore-within", "20")];
         stage.command(&options).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
     };
     let mut child = begin();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
@@ -21,6 +21,7 @@ use crate::audit;
 const PUBLISHERS: u32 = 4;
 /// Messages a second, of all publishers together.
 const RATE: u32 = 120;
+static BEGUN: AtomicU32 = AtomicU32::new(0);
 /// Between two migrations, for the owner to apply some messages by itself.
 pub(crate) const PAUSE: Duration = Duration::from_millis(300);
 const MIGRATION_DEADLINE: Duration = Duration::from_secs(120);
@@ -64,7 +65,9 @@ impl Stage {
     pub(crate) async fn begin(setting: Setting) -> Self {
         let config = RabbitMqConfig::new(&setting.url).and_then(|config| config.with_management(&setting.management)).unwrap();
         let broker = Arc::new(RabbitMq::new(config).unwrap());
-        let queue = format!("orders-{}-{}-{}", setting.name, setting.runtime, setting.ballast_mib);
+        // Each its own: the journal of a lost source stays with its queue.
+        let begun = BEGUN.fetch_add(1, Ordering::Relaxed);
+        let queue = format!("orders-{}-{}-{}-{begun}", setting.name, setting.runtime, setting.ballast_mib);
         let admin = broker.connect("test-admin").await.unwrap();
         let options = QueueOptions { kind: QueueKind::Quorum, single_active_consumer: false, bytes_max: None };
         admin.declare(&queue, &options).await.unwrap();
