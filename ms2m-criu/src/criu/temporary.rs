@@ -1,41 +1,41 @@
 //! Directories that a killed CRIU leaves in `/tmp`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::mount::{UnmountFlags, unmount};
+const PREFIX: &str = ".criu.";
 
-const PREFIX: &str = "/tmp/.criu.";
-
-/// Removes those that a log names: of a CRIU that has ended, for those of one that runs are its root.
-///
-/// What cannot be removed stays; it is empty, and the machine's next start removes it.
-pub(crate) fn remove_named_in(log: &Path) {
-    let text = std::fs::read(log).unwrap_or_default();
-    for directory in named_in(&String::from_utf8_lossy(&text)) {
-        let _ = unmount(directory, UnmountFlags::DETACH);
-        let _ = std::fs::remove_dir(directory);
+/// Removes the empty ones, unless some CRIU is at work: whose they are cannot be seen. What stays is removed by a later call.
+pub(crate) fn remove_abandoned() {
+    // In this order: what a CRIU makes that begins just now is not among them.
+    let directories = directories(Path::new("/tmp"));
+    if !directories.is_empty() && !is_at_work() {
+        for directory in directories {
+            let _ = std::fs::remove_dir(directory);
+        }
     }
 }
 
-fn named_in(text: &str) -> Vec<&str> {
-    let mut found: Vec<_> = text
-        .match_indices(PREFIX)
-        .map(|(at, _)| {
-            let rest = &text[at..];
-            let end = rest[PREFIX.len()..].find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.');
-            rest[..end.map_or(rest.len(), |end| PREFIX.len() + end)].trim_end_matches('.')
-        })
-        .collect();
-    found.sort_unstable();
-    found.dedup();
-    found
+fn directories(place: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(place).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
+    ours.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+}
+
+fn is_at_work() -> bool {
+    let Ok(processes) = procfs::process::all_processes() else { return true };
+    processes.flatten().filter_map(|process| process.stat().ok()).any(|stat| stat.comm == "criu" && stat.state != 'Z')
 }
 
 #[cfg(test)]
 mod tests {
+    use super::directories;
+
     #[test]
-    fn a_log_names_them() {
-        let log = "mnt: Bind to /tmp/.criu.mntns.9kG0Ye/9-0000.\nmnt: /tmp/.criu.mntns.9kG0Ye\n\t`/tmp/.criu.cgmounts.aB3xYz'\n/tmp/other";
-        assert_eq!(super::named_in(log), ["/tmp/.criu.cgmounts.aB3xYz", "/tmp/.criu.mntns.9kG0Ye"]);
+    fn only_directories_of_criu_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join(".criu.mntns.9kG0Ye")).unwrap();
+        std::fs::create_dir(place.path().join("other")).unwrap();
+        std::fs::write(place.path().join(".criu.file"), "").unwrap();
+        assert_eq!(directories(place.path()), [place.path().join(".criu.mntns.9kG0Ye")]);
     }
 }

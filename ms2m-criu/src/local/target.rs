@@ -160,7 +160,7 @@ impl LocalTarget {
         Cgroup::named(&bundle.id).kill(END).await?;
         self.runtime.remove(&bundle.id).await?;
         self.runtime.forget(&bundle.id)?;
-        temporary::remove_named_in(&bundle.restore_log());
+        temporary::remove_abandoned();
         Ok(())
     }
 

@@ -97,8 +97,9 @@ pub(crate) async fn run(setting: Setting) {
                 assert!(report["reason"].as_str().is_some_and(|reason| reason.contains("its state is lost")), "{report:#} {words}");
                 tally.lost += 1;
                 // Nothing after this can be exact: the next counter begins anew.
-                let audit = stage.close().await;
+                let (audit, waiting) = stage.close().await;
                 assert_eq!((audit.doubled, audit.reordered), (0, 0), "{audit:?}");
+                assert!(u64::from(waiting) >= audit.lost, "{waiting} messages wait in the queue: {audit:?}");
                 stage = Stage::begin(setting.clone()).await;
                 continue;
             }

@@ -132,13 +132,14 @@ impl Stage {
 
     /// Lets everything be applied, audits, and removes all there is.
     pub(crate) async fn end(self) {
-        let audit = self.close().await;
+        let (audit, waiting) = self.close().await;
         assert_eq!((audit.lost, audit.doubled, audit.reordered), (0, 0, 0), "{audit:?}");
         assert!(audit.exact, "{audit:?}");
+        assert_eq!(waiting, 0, "messages that nobody has applied");
     }
 
-    /// The same, whatever the audit says.
-    pub(crate) async fn close(mut self) -> audit::Audit {
+    /// The same, whatever the audit says; also how many messages wait in the queue.
+    pub(crate) async fn close(mut self) -> (audit::Audit, u32) {
         self.stop.store(true, Ordering::Relaxed);
         let mut sent = Vec::new();
         for publisher in self.publishers.drain(..) {
@@ -152,10 +153,11 @@ impl Stage {
         let place = PathBuf::from("/run/ms2m/containers").join(&self.container);
         let _ = std::process::Command::new("umount").arg(place.join("rootfs")).output();
         let admin = self.broker.connect("test-admin").await.unwrap();
+        let waiting = admin.queue_status(&self.queue).await.unwrap().unwrap().ready;
         admin.delete(&self.queue).await.unwrap();
         admin.close().await;
         std::fs::remove_dir_all("/run/ms2m").unwrap();
-        audit
+        (audit, waiting)
     }
 }
 
