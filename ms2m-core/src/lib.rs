@@ -38,6 +38,7 @@ pub mod engine;
 pub mod error;
 pub mod id;
 pub mod ledger;
+pub mod pace;
 pub mod part;
 pub mod phase;
 pub mod replay;
@@ -57,6 +58,7 @@ pub use engine::{Deadlines, MigrationSpec, MigrationState, PreDumpEnd, PreDumpPo
 pub use error::{Error, ErrorKind, Result, Verdict};
 pub use id::{InstanceId, MigrationId};
 pub use ledger::{AuditVerdict, Ledger, LedgerReport};
+pub use pace::paced;
 pub use part::Part;
 pub use phase::Phase;
 pub use replay::{

@@ -10,6 +10,7 @@ use crate::bytes_stream::ByteStream;
 use crate::engine::{Answer, Call, Effect, Event, Fault, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::MigrationId;
+use crate::pace::paced;
 use crate::part::Part;
 
 /// Waits, calls, and turns the result into an event. Never takes longer than [`Effect::delay`] and [`Effect::limit`] together.
@@ -45,9 +46,13 @@ async fn answer(drivers: &Drivers, observer: &Arc<dyn Observer>, migration: &Mig
         Call::Park => Answer::Parked(broker.park(migration).await?),
         Call::Checkpoint(job) => Answer::Checkpoint(source.checkpoint(&job).await?),
         Call::Resume => done(broker.resume(migration).await)?,
-        Call::Send { job, checkpoint } => {
+        Call::Send { job, checkpoint, bytes_per_s_max } => {
             let body = source.open(&checkpoint, 0).await?;
             let body = counted(body, Arc::clone(observer), migration.clone(), (job.part, job.archive_bytes));
+            let body = match bytes_per_s_max {
+                Some(limit) => paced(body, limit),
+                None => body,
+            };
             Answer::Sent(transfer.send(&job, body).await?)
         }
         Call::Stage { job, receipt } => done(target.stage(&job, &receipt, Arc::clone(transfer)).await)?,

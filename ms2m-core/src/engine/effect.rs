@@ -1,6 +1,7 @@
 //! What the engine wants done.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -148,6 +149,8 @@ pub enum Call {
         job: TransferJob,
         /// What to open at the source.
         checkpoint: Checkpoint,
+        /// See [`MigrationSpec::bytes_per_s_max`](super::MigrationSpec::bytes_per_s_max).
+        bytes_per_s_max: Option<NonZeroU64>,
     },
     /// See [`Step::Stage`].
     Stage {

@@ -114,7 +114,7 @@ impl MigrationState {
             Step::Send(part) => {
                 let checkpoint = self.facts.part(part)?.clone();
                 let job = TransferJob { migration: migration.clone(), part, archive_bytes: checkpoint.archive_bytes, deadline: limit };
-                Call::Send { job, checkpoint }
+                Call::Send { job, checkpoint, bytes_per_s_max: self.spec.bytes_per_s_max }
             }
             Step::Stage(round) => Call::Stage { job: restore_job(), receipt: self.facts.round(round)?.receipt.clone()? },
             Step::Restore => Call::Restore { job: restore_job(), receipts: self.facts.receipts()? },

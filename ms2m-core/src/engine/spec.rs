@@ -1,5 +1,6 @@
 //! What is asked for, and with which drivers.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct MigrationSpec {
     pub mode: HandoverChoice,
     /// Pre-dump rounds before the source is parked; none where the checkpoint driver has no pre-dump.
     pub pre_dump: Option<PreDumpPolicy>,
+    /// The bandwidth that transfers may use, in bytes per second; `None`: all there is.
+    #[serde(default)]
+    pub bytes_per_s_max: Option<NonZeroU64>,
     /// Limits.
     pub deadlines: Deadlines,
     /// Repetitions.
@@ -52,6 +56,7 @@ impl MigrationSpec {
             copy,
             mode: HandoverChoice::default(),
             pre_dump: None,
+            bytes_per_s_max: None,
             deadlines: Deadlines::default(),
             retry: RetryPolicy::default(),
             progress_every: Duration::from_millis(5),

@@ -1,5 +1,6 @@
 //! What comes of it when everything goes well, and what when a single call does not.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,6 +83,15 @@ async fn hold_leaves_the_source_parked_until_the_end() {
     assert_eq!(report.outcome, Outcome::Completed);
     assert_eq!(sim.asked(Step::Resume), 0);
     assert_eq!(sim.asked(Step::PreDump(1)) + sim.asked(Step::PreDump(2)), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transfer_keeps_to_its_bandwidth() {
+    let sim = Arc::new(Sim::new());
+    let report = sim.driver().run(MigrationSpec { bytes_per_s_max: NonZeroU64::new(ARCHIVE.len() as u64 / 2), ..spec() }).await.unwrap();
+    sim.check(&report);
+    let transfer = report.durations_ms.transfer.unwrap();
+    assert!((2_000.0..2_100.0).contains(&transfer), "twice the bytes of a second took {transfer} ms");
 }
 
 #[tokio::test(start_paused = true)]

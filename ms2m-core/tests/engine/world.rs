@@ -222,7 +222,7 @@ impl World {
                 self.parked = false;
                 Answer::Done
             }
-            Call::Send { job, checkpoint } => {
+            Call::Send { job, checkpoint, .. } => {
                 assert_eq!(job.part, checkpoint.part);
                 self.arrived.insert(job.part);
                 Answer::Sent(Receipt {

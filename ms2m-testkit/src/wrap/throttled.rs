@@ -1,46 +1,31 @@
 //! A limit on throughput.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
 use ms2m_core::{
     ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, MigrationId, PreDump, Receipt, RestoreJob,
-    RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob,
+    RestoreTarget, Restored, Result, SourceStatus, TransferBackend, TransferCapability, TransferJob, paced,
 };
-use tokio::time::{Instant, sleep_until};
 
 /// Lets so many bytes per second pass, on each stream.
 #[derive(Debug)]
 pub struct Throttled<T: ?Sized> {
     inner: Arc<T>,
-    bytes_per_s: u64,
+    bytes_per_s: NonZeroU64,
 }
 
 impl<T: ?Sized> Throttled<T> {
     /// Every stream through `inner` passes at most `bytes_per_s` (at least 1).
     #[must_use]
     pub fn new(inner: Arc<T>, bytes_per_s: u64) -> Self {
-        Self { inner, bytes_per_s: bytes_per_s.max(1) }
+        Self { inner, bytes_per_s: NonZeroU64::new(bytes_per_s).unwrap_or(NonZeroU64::MIN) }
     }
 
     fn throttle(&self, stream: ByteStream) -> ByteStream {
-        let bytes_per_s = self.bytes_per_s;
-        Box::pin(futures_util::stream::unfold((stream, None, 0_u64), move |(mut stream, started, passed)| async move {
-            let piece = stream.next().await?;
-            // Time runs from the first piece, so that a slow start does not count.
-            let started: Instant = started.unwrap_or_else(Instant::now);
-            let passed = passed + piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            sleep_until(started + time_for(passed, bytes_per_s)).await;
-            Some((piece, (stream, Some(started), passed)))
-        }))
+        paced(stream, self.bytes_per_s)
     }
-}
-
-fn time_for(bytes: u64, bytes_per_s: u64) -> Duration {
-    let micros = u128::from(bytes) * 1_000_000 / u128::from(bytes_per_s);
-    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 #[async_trait]
@@ -112,12 +97,12 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Throttled<T> {
     }
 
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
-        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s));
+        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s.get()));
         self.inner.stage(job, receipt, slow).await
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
-        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s));
+        let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s.get()));
         self.inner.restore(job, receipts, slow).await
     }
 
