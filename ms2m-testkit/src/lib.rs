@@ -5,9 +5,10 @@
 //! - [`conformance`], [`link_conformance`]: the contracts of the traits as suites that every implementation runs.
 //! - [`wrap`]: [`Delayed`](wrap::Delayed), [`Throttled`](wrap::Throttled) and [`Chaos`](wrap::Chaos) over any implementation.
 //! - [`workload`], [`auditor`]: publishers, and the independent judge of what became of their messages.
+//! - [`relay`]: a wire that breaks as it is told, between a real client and a real server.
 //! - [`clock`]: simulated time.
 //!
-//! All time is tokio's: under paused time everything here is fast and repeatable.
+//! All time is tokio's: under paused time everything here (but the relay, whose sockets are real) is fast and repeatable.
 #![deny(missing_docs)]
 
 pub mod auditor;
@@ -16,6 +17,7 @@ pub mod conformance;
 pub mod link_conformance;
 pub mod memory_broker;
 pub mod memory_transfer;
+pub mod relay;
 pub mod snapshot;
 pub mod workload;
 pub mod wrap;
@@ -24,3 +26,4 @@ pub use auditor::{Auditor, EffectRecord, Verdict};
 pub use clock::SimulatedClock;
 pub use memory_broker::{Faults, MemoryBroker, Profile};
 pub use memory_transfer::MemoryTransfer;
+pub use relay::Relay;
