@@ -1,5 +1,6 @@
 //! What the tests need beyond cargo: installed where that is ours to do, else said in one line.
 
+mod container_tools;
 mod debian;
 mod rabbitmq;
 mod testbed;
@@ -7,6 +8,7 @@ mod testbed;
 use crate::cargo::cargo;
 use crate::steps::Outcome;
 
+pub(crate) use self::container_tools::container_tools;
 pub(crate) use self::rabbitmq::rabbitmq;
 pub(crate) use self::testbed::{root_user, sid_root, virtual_machine};
 

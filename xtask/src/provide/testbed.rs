@@ -10,14 +10,12 @@ use crate::steps::{Outcome, execute};
 
 const BUILDER: &str = "mmdebstrap";
 
-/// Namespaces, mounts and CRIU need root.
+/// Namespaces, mounts, containerd and CRIU need root.
 pub(crate) fn root_user() -> Result<Outcome> {
     if rustix::process::geteuid().is_root() {
         return Ok(Outcome::Passed);
     }
-    Ok(Outcome::LeftOut(
-        "this needs root: run `cargo xtask test criu` as root, in a machine or container of its own if you like".to_owned(),
-    ))
+    Ok(Outcome::LeftOut("this needs root: run `cargo xtask test` as root, in a machine or container of its own if you like".to_owned()))
 }
 
 /// The Debian root with CRIU, runc and crun that every test's machine stands on.

@@ -3,6 +3,7 @@
 mod criu;
 mod declared;
 mod services;
+mod tools;
 
 use clap::ValueEnum;
 
@@ -16,6 +17,8 @@ pub(crate) enum Tier {
     Unit,
     /// Tests against real services, which they start themselves
     Services,
+    /// Tests with skopeo, umoci, buildah and containerd; as root
+    Tools,
     /// Tests with the real CRIU, runc and crun; as root
     Criu,
 }
@@ -30,6 +33,7 @@ impl Tier {
         match self {
             Self::Unit => steps.cargo("unit", cargo().args(["test", "--workspace", "--no-fail-fast"])),
             Self::Services => steps.run("services", services::run),
+            Self::Tools => steps.run("tools", tools::run),
             Self::Criu => steps.run("criu", criu::run),
         }
     }
