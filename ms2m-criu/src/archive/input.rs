@@ -106,6 +106,36 @@ impl Input for FileInput {
     }
 }
 
+/// Plain bytes from anywhere.
+#[derive(Debug)]
+pub struct PlainInput<R>(BufReader<R>);
+
+impl<R: Read> PlainInput<R> {
+    /// Reads `inner` from where it stands.
+    #[must_use]
+    pub fn new(inner: R) -> Self {
+        Self(BufReader::with_capacity(PIECE_BYTES, inner))
+    }
+}
+
+impl<R: Read> Read for PlainInput<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buf)
+    }
+}
+
+impl<R: Read> BufRead for PlainInput<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+}
+
+impl<R: Read> Input for PlainInput<R> {}
+
 /// Decompressed data, held against what it came from.
 struct Bounded<D> {
     decoder: D,

@@ -43,7 +43,7 @@ pub use error::{ArchiveError, Result, Rule};
 pub use extract::{Expect, Extracted, extract, extract_stream};
 pub(crate) use format::own_facts;
 pub use format::{Engine, Facts, SpecMount, detect};
-pub use input::{Compression, FileInput, Input, OpenInput, open};
+pub use input::{Compression, FileInput, Input, OpenInput, PlainInput, open};
 pub use limits::Limits;
 pub use manifest::{ContainerManifest, MANIFEST, Manifest, MountFact, ParentLink, RuntimeFact, image_directory};
 pub use plan::TarPlan;

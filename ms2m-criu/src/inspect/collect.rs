@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::InspectError;
 use super::model::{Sizes, Source, SourceKind};
-use crate::archive::{ArchiveError, Kind, Limits, MANIFEST, OpenInput, Reader, open};
+use crate::archive::{ArchiveError, Input, Kind, Limits, MANIFEST, OpenInput, Reader, open};
 use crate::image::{self, ImageError};
 
 /// How much of `dump.log` is read: its versions stand at the top.
@@ -60,15 +60,10 @@ pub(super) fn collect(path: &Path, limits: &Limits) -> Result<Collected, Inspect
     if metadata.is_file() {
         let OpenInput { compression, input } = open(&path.canonicalize().map_err(io)?, limits)?;
         collected.source.compression = Some(compression);
-        let mut reader = Reader::new(input, *limits);
-        while let Some(member) = reader.next_member()? {
-            if member.kind == Kind::File {
-                collected.member(&member.name, member.size, limits, &mut budget, &mut |most| Ok(reader.read_start(most)?))?;
-            }
-        }
+        collected.archive(input, limits, &mut budget)?;
     } else {
         if path.join("index.json").exists() {
-            return Err(not("is an OCI layout, which this version does not read; give the archive it was packed from"));
+            return Err(not("is an OCI layout; open it, and give its layer as a stream"));
         }
         collected.source.bytes = 0;
         // A bare directory of images is looked at as if it were the `checkpoint` of an archive.
@@ -76,11 +71,14 @@ pub(super) fn collect(path: &Path, limits: &Limits) -> Result<Collected, Inspect
         collected.source.kind = if bare { SourceKind::Images } else { SourceKind::Directory };
         directory(&mut collected, path, if bare { "checkpoint/" } else { "" }, limits, &mut budget, 0)?;
     }
-    let empty = collected.parts.values().all(|part| part.images.is_empty() && part.documents.is_empty());
-    if empty && collected.manifest.is_none() {
-        return Err(not("holds no checkpoint: give an archive of containerd, CRI-O, podman or ms2m, or a directory with CRIU's images"));
-    }
-    Ok(collected)
+    collected.not_empty()
+}
+
+/// The same of an archive's plain bytes, which are read to their end.
+pub(super) fn collect_stream(source: Source, input: impl Input, limits: &Limits) -> Result<Collected, InspectError> {
+    let mut collected = Collected { source, manifest: None, parts: BTreeMap::new() };
+    collected.archive(input, limits, &mut { image::limits::TOTAL_BYTES })?;
+    collected.not_empty()
 }
 
 fn directory(
@@ -126,6 +124,25 @@ fn directory(
 type ReadStart<'a> = dyn FnMut(u64) -> Result<Vec<u8>, InspectError> + 'a;
 
 impl Collected {
+    fn archive(&mut self, input: impl Input, limits: &Limits, budget: &mut u64) -> Result<(), InspectError> {
+        let mut reader = Reader::new(input, *limits);
+        while let Some(member) = reader.next_member()? {
+            if member.kind == Kind::File {
+                self.member(&member.name, member.size, limits, budget, &mut |most| Ok(reader.read_start(most)?))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_empty(self) -> Result<Self, InspectError> {
+        let empty = self.parts.values().all(|part| part.images.is_empty() && part.documents.is_empty());
+        if empty && self.manifest.is_none() {
+            let reason = "holds no checkpoint: give an archive of containerd, CRI-O, podman or ms2m, or a directory with CRIU's images";
+            return Err(InspectError::NotACheckpoint { path: self.source.path, reason: reason.into() });
+        }
+        Ok(self)
+    }
+
     fn member(&mut self, name: &str, size: u64, limits: &Limits, budget: &mut u64, read: &mut ReadStart<'_>) -> Result<(), InspectError> {
         self.source.members += 1;
         if name == MANIFEST {

@@ -12,11 +12,12 @@ mod text;
 mod verdict;
 mod view;
 
+use std::io::Read;
 use std::path::Path;
 
 use ms2m_core::{Error, ErrorKind};
 
-use crate::archive::{ArchiveError, Limits};
+use crate::archive::{ArchiveError, Limits, PlainInput};
 use crate::image::ImageError;
 
 pub use machine::Here;
@@ -57,7 +58,20 @@ impl From<InspectError> for Error {
 /// # Errors
 /// When it cannot be read, breaks a rule of [archives](crate::archive), holds a malformed image, or is no checkpoint.
 pub fn inspect(path: &Path, limits: &Limits, here: &Here) -> Result<Inspection, InspectError> {
-    let collected = collect::collect(path, limits)?;
+    judged(collect::collect(path, limits)?, here)
+}
+
+/// The same of an archive that comes as plain bytes, such as the layer of an image; `name` is what it is called in the result, `bytes` its size
+/// there. It is read to its end, so that a reader that checks its bytes can speak.
+///
+/// # Errors
+/// See [`inspect`].
+pub fn inspect_stream(name: &str, bytes: u64, archive: impl Read, limits: &Limits, here: &Here) -> Result<Inspection, InspectError> {
+    let source = Source { path: name.to_owned(), kind: SourceKind::Image, compression: None, bytes, members: 0 };
+    judged(collect::collect_stream(source, PlainInput::new(archive), limits)?, here)
+}
+
+fn judged(collected: collect::Collected, here: &Here) -> Result<Inspection, InspectError> {
     let mut inspection = view::view(collected)?;
     inspection.judge(here);
     Ok(inspection)

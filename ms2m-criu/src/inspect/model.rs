@@ -57,6 +57,8 @@ pub enum SourceKind {
     Directory,
     /// A directory of CRIU images alone.
     Images,
+    /// The layer of an OCI image.
+    Image,
 }
 
 /// One container.

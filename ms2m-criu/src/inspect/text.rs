@@ -62,6 +62,7 @@ impl fmt::Display for Inspection {
             (SourceKind::Archive, Some(crate::archive::Compression::Gzip)) => "archive, gzip",
             (SourceKind::Archive, Some(crate::archive::Compression::Zstd)) => "archive, zstd",
             (SourceKind::Archive, _) => "archive",
+            (SourceKind::Image, _) => "OCI image",
             _ => "directory",
         };
         writeln!(f, "{}: {engine}, {form}, {}, {} files", self.source.path, size(self.source.bytes), self.source.members)?;

@@ -1,11 +1,13 @@
 //! `ms2m inspect`: what is in a checkpoint, and whether it can be restored here.
 
+use std::error::Error;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ms2m_criu::archive::Limits;
-use ms2m_criu::inspect::{Here, Inspection, inspect};
+use ms2m_criu::inspect::{Here, Inspection, inspect, inspect_stream};
+use ms2m_oci::{Layout, LayoutName, Tag};
 
 use crate::demo::Output;
 use crate::exit::Exit;
@@ -13,7 +15,8 @@ use crate::exit::Exit;
 /// What to look into.
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
-    /// An archive of containerd, CRI-O, podman or ms2m, a directory with an extracted one, or a directory of CRIU images.
+    /// An archive of containerd, CRI-O, podman or ms2m, a directory with an extracted one, a directory of CRIU images, or an OCI layout
+    /// (a directory; oci:DIR:TAG when it holds several images).
     checkpoint: PathBuf,
     /// How to tell it.
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -22,7 +25,7 @@ pub(crate) struct InspectArgs {
 
 /// Done when it could be read, whatever the verdict.
 pub(crate) fn run(arguments: &InspectArgs) -> Exit {
-    let inspection = match inspect(&arguments.checkpoint, &Limits::default(), &Here::probe()) {
+    let inspection = match look(&arguments.checkpoint) {
         Ok(inspection) => inspection,
         Err(error) => {
             eprintln!("ms2m: {error}");
@@ -38,6 +41,21 @@ pub(crate) fn run(arguments: &InspectArgs) -> Exit {
             Exit::Failed
         }
     }
+}
+
+fn look(checkpoint: &Path) -> Result<Inspection, Box<dyn Error>> {
+    let limits = Limits::default();
+    let named = checkpoint.to_str().filter(|name| name.starts_with("oci:")).map(str::parse::<LayoutName>).transpose()?;
+    let layout = match &named {
+        Some(name) => (name.directory.as_path(), name.tag.as_ref()),
+        None if checkpoint.join("index.json").exists() => (checkpoint, None),
+        None => return Ok(inspect(checkpoint, &limits, &Here::probe())?),
+    };
+    let (directory, tag) = layout;
+    let opened = Layout::open(directory, &ms2m_oci::Limits::default())?;
+    let image = opened.checkpoint(tag.map(Tag::as_str))?;
+    let name = format!("{}@{}", directory.display(), image.digest());
+    Ok(inspect_stream(&name, image.layer().bytes, image.reader()?, &limits, &Here::probe())?)
 }
 
 fn print(inspection: &Inspection, output: Output) -> io::Result<()> {
