@@ -6,12 +6,14 @@
 //! - [`wrap`]: [`Delayed`](wrap::Delayed), [`Throttled`](wrap::Throttled) and [`Chaos`](wrap::Chaos) over any implementation.
 //! - [`workload`], [`auditor`]: publishers, and the independent judge of what became of their messages.
 //! - [`relay`]: a wire that breaks as it is told, between a real client and a real server.
+//! - [`certificates`]: an authority and what it signs, good and bad.
 //! - [`clock`]: simulated time.
 //!
 //! All time is tokio's: under paused time everything here (but the relay, whose sockets are real) is fast and repeatable.
 #![deny(missing_docs)]
 
 pub mod auditor;
+pub mod certificates;
 pub mod clock;
 pub mod conformance;
 pub mod link_conformance;

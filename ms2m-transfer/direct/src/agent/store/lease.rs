@@ -1,0 +1,213 @@
+//! [`Lease`]: one connection at a time writes a part.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Part, Result};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio_util::sync::CancellationToken;
+
+use super::incomplete::Progress;
+use super::{Incomplete, Store, names};
+use crate::wire::Stored;
+
+/// How long a connection that was told to stop may take for it: it ends at its next piece.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+/// Digests of broken-off uploads that are kept; those of others are computed again from their files.
+const KNOWN_MAX: usize = 1024;
+
+/// Who sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Call {
+    /// Names one call of `send`, over all its connections.
+    pub(crate) name: String,
+    /// It has had a connection before.
+    pub(crate) again: bool,
+}
+
+/// One part that is on its way.
+#[derive(Debug)]
+pub(super) struct Slot {
+    owner: Mutex<Owner>,
+    /// What the last connection knew. Locked by the one that writes.
+    known: Arc<AsyncMutex<Option<Progress>>>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    call: String,
+    stop: CancellationToken,
+}
+
+impl Slot {
+    fn owner(&self) -> MutexGuard<'_, Owner> {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to write a part. Given back by [`Lease::keep`] for the next connection to go on, or else without anything left.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    store: Arc<Store>,
+    migration: MigrationId,
+    part: Part,
+    slot: Arc<Slot>,
+    /// Cancelled when this connection has lost the part to another.
+    pub(crate) stop: CancellationToken,
+    known: OwnedMutexGuard<Option<Progress>>,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Takes a part over. A call that is new stops the one before it; a call that only comes again must not have been stopped.
+    pub(crate) async fn lease(self: &Arc<Self>, migration: &MigrationId, part: Part, call: &Call) -> Result<Lease> {
+        let taken = || {
+            let message = "a later call sends this part now; this one has ended";
+            Error::undo(ErrorKind::AlreadyExists, message).with("migration", migration).with("part", part)
+        };
+        let stop = CancellationToken::new();
+        let slot = {
+            let mut slots = self.slots();
+            let key = (migration.clone(), part);
+            let new = || Owner { call: call.name.clone(), stop: stop.clone() };
+            if let Some(slot) = slots.get(&key) {
+                let mut owner = slot.owner();
+                if call.again && owner.call != call.name {
+                    return Err(taken());
+                }
+                owner.stop.cancel();
+                *owner = new();
+                Arc::clone(slot)
+            } else {
+                let slot = Arc::new(Slot { owner: Mutex::new(new()), known: Arc::default() });
+                slots.insert(key, Arc::clone(&slot));
+                slot
+            }
+        };
+        let known = tokio::time::timeout(STOPS_WITHIN, Arc::clone(&slot.known).lock_owned()).await.map_err(|_| {
+            Error::retry(ErrorKind::Unavailable, "an earlier connection still writes this part").with("migration", migration)
+        })?;
+        // Meanwhile it may have been taken over in turn.
+        if stop.is_cancelled() {
+            return Err(taken());
+        }
+        let path = self.directory(migration).join(names::incomplete(part));
+        Ok(Lease { store: Arc::clone(self), migration: migration.clone(), part, slot, stop, known, path })
+    }
+
+    /// Ends this call's upload and removes what has arrived of it. Of another call's nothing.
+    pub(crate) async fn abandon(self: &Arc<Self>, migration: &MigrationId, part: Part, call: &str) -> Result<()> {
+        let known = self.slots().contains_key(&(migration.clone(), part));
+        if !known {
+            return Ok(());
+        }
+        match self.lease(migration, part, &Call { name: call.to_owned(), again: true }).await {
+            Ok(lease) => lease.remove().await,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes all parts of a migration, finished or not. Missing is fine.
+    ///
+    /// # Errors
+    /// When something may be left over.
+    pub async fn discard(self: &Arc<Self>, migration: &MigrationId) -> Result<()> {
+        let parts: Vec<Part> = self.slots().keys().filter(|(of, _)| of == migration).map(|(_, part)| *part).collect();
+        for part in parts {
+            match self.lease(migration, part, &Call { name: String::new(), again: false }).await {
+                Ok(lease) => lease.remove().await?,
+                // A later call has come: it sends what it sends after this discard.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let directory = self.directory(migration);
+        super::blocking(move || match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(super::failed("removed", &directory)(error)),
+            _ => Ok(()),
+        })
+        .await
+    }
+
+    /// Takes a part that nobody writes now, for as long as it takes to remove it.
+    pub(super) fn lease_if_idle(self: &Arc<Self>, migration: &MigrationId, part: Part) -> Option<Lease> {
+        let stop = CancellationToken::new();
+        let mut slots = self.slots();
+        let owner = || Mutex::new(Owner { call: String::new(), stop: stop.clone() });
+        let slot = slots.entry((migration.clone(), part)).or_insert_with(|| Arc::new(Slot { owner: owner(), known: Arc::default() }));
+        let slot = Arc::clone(slot);
+        drop(slots);
+        let known = Arc::clone(&slot.known).try_lock_owned().ok()?;
+        let path = self.directory(migration).join(names::incomplete(part));
+        Some(Lease { store: Arc::clone(self), migration: migration.clone(), part, slot, stop, known, path })
+    }
+
+    /// Forgets parts that nobody writes and of which nothing is known.
+    pub(super) fn forget_idle(&self) {
+        self.slots().retain(|_, slot| Arc::strong_count(slot) > 1 || slot.known.try_lock().is_ok_and(|known| known.is_some()));
+    }
+}
+
+impl Lease {
+    /// The file of what is on its way.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is known of a file that was removed.
+    pub(super) fn forget(mut self) {
+        *self.known = None;
+    }
+
+    /// Opens the file and reserves its room.
+    pub(crate) async fn open(&mut self, archive_bytes: u64) -> Result<Incomplete> {
+        let (known, path, free_bytes_min) = (self.known.take(), self.path.clone(), self.store.options.free_bytes_min);
+        super::blocking(move || Incomplete::open(path, archive_bytes, known, free_bytes_min)).await
+    }
+
+    /// Leaves what has arrived for the next connection of this call or a later one.
+    pub(crate) fn keep(mut self, incomplete: Incomplete) {
+        if self.store.slots().len() <= KNOWN_MAX {
+            *self.known = Some(incomplete.into_progress());
+        }
+    }
+
+    /// Checks the digest and makes the part visible; removes it if it is wrong.
+    pub(crate) async fn publish(self, incomplete: Incomplete, expected: Digest) -> Result<Stored> {
+        // In one piece: whoever drops this future does not get half of it, and the lease ends after it.
+        super::blocking(move || {
+            let digest = incomplete.check(Some(expected)).inspect_err(|_| incomplete.remove())?;
+            self.store.publish(&self.migration, self.part, digest, incomplete)
+        })
+        .await
+    }
+
+    /// Removes what has arrived.
+    pub(crate) async fn remove(self) -> Result<()> {
+        super::blocking(move || {
+            match std::fs::remove_file(&self.path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(super::failed("removed", &self.path)(error)),
+                _ => {}
+            }
+            // The last one takes the directory along.
+            let _ = std::fs::remove_dir(self.store.directory(&self.migration));
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut slots = self.store.slots();
+        // Known by the table and by this lease only, with nothing to go on from: nobody needs it any more.
+        if self.known.is_none() && Arc::strong_count(&self.slot) <= 2 {
+            let key = (self.migration.clone(), self.part);
+            if slots.get(&key).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot)) {
+                slots.remove(&key);
+            }
+        }
+    }
+}
