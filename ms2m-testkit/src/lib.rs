@@ -7,15 +7,18 @@
 //! - [`workload`], [`auditor`]: publishers, and the independent judge of what became of their messages.
 //! - [`relay`]: a wire that breaks as it is told, between a real client and a real server.
 //! - [`certificates`]: an authority and what it signs, good and bad.
+//! - `fake_registry`, with the feature of that name: an OCI registry that misbehaves as it is told.
 //! - [`clock`]: simulated time.
 //!
-//! All time is tokio's: under paused time everything here (but the relay, whose sockets are real) is fast and repeatable.
+//! All time is tokio's: under paused time everything here (but relay and registry, whose sockets are real) is fast and repeatable.
 #![deny(missing_docs)]
 
 pub mod auditor;
 pub mod certificates;
 pub mod clock;
 pub mod conformance;
+#[cfg(feature = "fake-registry")]
+pub mod fake_registry;
 pub mod link_conformance;
 pub mod memory_broker;
 pub mod memory_transfer;
