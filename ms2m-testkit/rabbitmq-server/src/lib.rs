@@ -14,7 +14,6 @@
 
 mod error;
 mod find;
-mod keeper;
 mod options;
 mod ready;
 mod server;

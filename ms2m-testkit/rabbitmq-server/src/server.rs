@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::keeper::Keeper;
+use ms2m_testkit_keeper::Keeper;
+
 use crate::{Options, StartError, find, ready};
 
 /// A loaded machine with two cores can take a while.
@@ -82,12 +83,13 @@ impl RabbitMqServer {
         // Of an earlier run.
         let _ = fs::remove_file(self.directory.join("server"));
         let environment = self.environment();
-        self.keeper = Some(Keeper::start(&self.directory, &self.script, |command| {
+        let keeper = Keeper::start(&self.directory, &self.script, |command| {
             for (name, value) in environment {
                 command.env(name, value);
             }
             command.env_remove("NOTIFY_SOCKET");
-        })?);
+        });
+        self.keeper = Some(keeper.map_err(StartError::io("run", "/bin/sh"))?);
         let deadline = Instant::now() + START_DEADLINE;
         while !(ready::amqp(self.amqp) && ready::http(self.management)) {
             let what = if Instant::now() > deadline {

@@ -187,15 +187,10 @@ fn chain(error: &dyn StdError) -> String {
 
 /// Whether a certificate is the matter: it does not get better by itself.
 fn untrusted(error: &(dyn StdError + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        // An I/O error hides what it wraps from `source`.
-        let wrapped =
-            error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(rustls::Error::InvalidCertificate(_)) = wrapped.or_else(|| error.downcast_ref()) {
-            return true;
-        }
-        cause = error.source();
+    if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+        return true;
     }
-    false
+    // An I/O error hides what it wraps from `source`.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn StdError + 'static));
+    wrapped.or_else(|| error.source()).is_some_and(untrusted)
 }

@@ -2,14 +2,14 @@
 
 mod container_tools;
 mod debian;
-mod rabbitmq;
+mod service;
 mod testbed;
 
 use crate::cargo::cargo;
 use crate::steps::Outcome;
 
 pub(crate) use self::container_tools::container_tools;
-pub(crate) use self::rabbitmq::rabbitmq;
+pub(crate) use self::service::{rabbitmq, registry};
 pub(crate) use self::testbed::{root_user, sid_root, virtual_machine};
 
 /// A component of the Rust toolchain, found by the cargo command it brings.

@@ -8,7 +8,7 @@ use crate::provide;
 use crate::rules::Workspace;
 use crate::steps::{Outcome, execute};
 
-const TESTS: Declared = Declared { feature: "criu-tests", prefix: "criu_" };
+const TESTS: Declared = Declared { feature: "criu-tests", prefixes: &["criu_"] };
 
 /// Whose programs the tests of other packages start: cargo builds only those of the test's own package.
 const PROGRAMS: [&str; 2] = ["ms2m", "counter"];

@@ -13,34 +13,39 @@ use crate::cargo::cargo;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Declared {
     pub(super) feature: &'static str,
-    pub(super) prefix: &'static str,
+    /// Of the tests' names.
+    pub(super) prefixes: &'static [&'static str],
 }
 
 impl Declared {
     /// One call for all packages, so that their tests are built together.
     pub(super) fn command(self, packages: &[String]) -> Command {
-        let Self { feature, prefix } = self;
+        let Self { feature, prefixes } = self;
         let mut command = cargo();
         command.args(["test", "--no-fail-fast"]);
         for package in packages {
             command.args(["--package", package]);
         }
         let features: Vec<_> = packages.iter().map(|package| format!("{package}/{feature}")).collect();
-        command.args(["--features", &features.join(","), "--test", &format!("{prefix}*")]);
+        command.args(["--features", &features.join(",")]);
+        for prefix in prefixes {
+            command.args(["--test", &format!("{prefix}*")]);
+        }
         command
     }
 
     /// The packages with such tests. A half-declared one is an error: its tests would silently never run.
     pub(super) fn packages(self, metadata: &Metadata) -> Result<Vec<String>> {
-        let Self { feature, prefix } = self;
+        let Self { feature, prefixes } = self;
+        let of_the_tier = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let mut found = Vec::new();
         for package in metadata.workspace_packages() {
-            let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test) && target.name.starts_with(prefix));
+            let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test) && of_the_tier(&target.name));
             let mut tests = tests.peekable();
             let declared = package.features.contains_key(feature);
             let has_tests = tests.peek().is_some();
             if has_tests != declared {
-                bail!("{} has only one of: the feature {feature}, a test {prefix}*", package.name);
+                bail!("{} has only one of: the feature {feature}, a test {}*", package.name, prefixes.join("* or "));
             }
             if let Some(test) = tests.find(|test| !test.required_features.iter().any(|required| required == feature)) {
                 bail!("the test {} of {} lacks required-features = [\"{feature}\"]", test.name, package.name);
@@ -61,7 +66,7 @@ mod tests {
     use super::*;
     use crate::rules::fixture::Fixture;
 
-    const TIER: Declared = Declared { feature: "service-tests", prefix: "rabbitmq_" };
+    const TIER: Declared = Declared { feature: "service-tests", prefixes: &["rabbitmq_", "registry_"] };
     const COMPLETE: &str = "[features]\nservice-tests = []\n[[test]]\nname = 'rabbitmq_a'\nrequired-features = ['service-tests']\n";
 
     fn found_in(fixture: &Fixture) -> Result<Vec<String>> {
@@ -74,7 +79,7 @@ mod tests {
         let packages = found_in(&fixture).unwrap();
         assert_eq!(packages, ["b"]);
         let words: Vec<_> = TIER.command(&packages).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert_eq!(words.join(" "), "test --no-fail-fast --package b --features b/service-tests --test rabbitmq_*");
+        assert_eq!(words.join(" "), "test --no-fail-fast --package b --features b/service-tests --test rabbitmq_* --test registry_*");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::provide;
 use crate::rules::Workspace;
 use crate::steps::{Outcome, execute};
 
-const TESTS: Declared = Declared { feature: "tool-tests", prefix: "tools_" };
+const TESTS: Declared = Declared { feature: "tool-tests", prefixes: &["tools_"] };
 
 pub(super) fn run() -> Result<Outcome> {
     let workspace = Workspace::load(&crate::cargo::workspace_root())?;

@@ -1,18 +1,17 @@
-//! The process between a test and its RabbitMQ.
+//! [`Keeper`]: the process between a test and a server that the test has started.
 //!
 //! It holds the read end of a pipe from the test. A line on it says how to stop; its end means that the test process is gone,
-//! however it ended, SIGKILL included: then the broker is killed and its directory removed. A parent-death signal instead of
+//! however it ended, SIGKILL included: then the server is killed and its directory removed. A parent-death signal instead of
 //! the pipe would fire when the *thread* that started the server ends, which for a server shared by tests is the first test.
+#![deny(missing_docs)]
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::StartError;
-
-/// An ignored signal stays ignored in what is started, so that RabbitMQ's start script could not trap it: hence the reset.
-/// `setsid` puts RabbitMQ's start script, the Erlang VM and its helpers into a process group of their own, to be ended as one.
+/// An ignored signal stays ignored in what is started, so that a start script could not trap it: hence the reset.
+/// `setsid` puts the server and its helpers into a process group of their own, to be ended as one.
 const SCRIPT: &str = r#"
 trap '' INT TERM HUP
 directory=$1; shift
@@ -29,23 +28,27 @@ esac 2>/dev/null
 
 /// Runs a server until told otherwise.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub struct Keeper {
     process: Child,
 }
 
 impl Keeper {
-    /// Starts `command` with what `prepare` adds to its environment.
-    pub(crate) fn start(directory: &Path, command: &Path, prepare: impl FnOnce(&mut Command)) -> Result<Self, StartError> {
+    /// Starts `command` with the arguments and the environment that `prepare` adds. The server's output goes to the file `log` in
+    /// `directory`, its process number to the file `server`.
+    ///
+    /// # Errors
+    /// When `/bin/sh` cannot be started.
+    pub fn start(directory: &Path, command: &Path, prepare: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let mut keeper = Command::new("/bin/sh");
-        keeper.arg("-c").arg(SCRIPT).arg("rabbitmq-keeper").arg(directory).arg(command);
+        keeper.arg("-c").arg(SCRIPT).arg("keeper").arg(directory).arg(command);
         // A group of its own: an interrupt from the terminal must reach the test first.
         keeper.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).current_dir(directory);
         prepare(&mut keeper);
-        Ok(Self { process: keeper.spawn().map_err(StartError::io("run", "/bin/sh"))? })
+        Ok(Self { process: keeper.spawn()? })
     }
 
     /// Ends the server and waits until it is gone; the directory stays. `how` is `term` or `kill`.
-    pub(crate) fn stop(mut self, how: &str) {
+    pub fn stop(mut self, how: &str) {
         if let Some(mut pipe) = self.process.stdin.take() {
             // A keeper that is gone already has nothing left to stop.
             let _ = writeln!(pipe, "{how}");
@@ -54,7 +57,7 @@ impl Keeper {
     }
 
     /// Kills the server and removes its directory.
-    pub(crate) fn clear(mut self) {
+    pub fn clear(mut self) {
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }
