@@ -46,7 +46,8 @@ pub(super) fn keep() -> Vec<String> {
 
 /// The command that starts CRIU as the keeper, with these files in places of their own.
 pub(super) fn command(job: &JobDir, files: &[(PathBuf, PathBuf)]) -> Vec<OsString> {
-    let words = ["setsid", "unshare", "--pid", "--mount", "--propagation", "private", "--fork", "--kill-child", "--", "sh", "-c", START];
+    // CRIU's session starts it in a process group of its own, which `setsid` would leave by a fork.
+    let words = ["unshare", "--pid", "--mount", "--propagation", "private", "--fork", "--kill-child", "--", "sh", "-c", START];
     let mut command: Vec<OsString> = words.map(OsString::from).to_vec();
     command.extend(["ms2m-copy".into(), job.path().join(KEEPER).into_os_string()]);
     for (content, path) in files {

@@ -40,8 +40,9 @@ pub struct RuntimeSource {
     mem_track: bool,
     /// The facts that every manifest begins with.
     facts: Manifest,
-    /// One dump at a time: a container can have one tracer only.
-    turn: Mutex<()>,
+    /// One dump at a time: a container can have one tracer only. Guarded by it is the last dump, from which on the kernel tracks changes;
+    /// known to this very driver only: another one writes everything.
+    turn: Mutex<Option<(MigrationId, u32)>>,
 }
 
 impl RuntimeSource {
@@ -65,7 +66,7 @@ impl RuntimeSource {
         facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime.version().await? });
         facts.cpu_features = facts::cpu_features();
         let mem_track = criu.features().await?.mem_track;
-        Ok(Self { runtime, criu, work_dir: work_dir.into(), members, mem_track, facts, turn: Mutex::new(()) })
+        Ok(Self { runtime, criu, work_dir: work_dir.into(), members, mem_track, facts, turn: Mutex::default() })
     }
 
     /// The containers that run.
@@ -102,9 +103,12 @@ impl RuntimeSource {
     }
 
     async fn take(&self, job: &CheckpointJob, part: Part) -> Result<(Checkpoint, dump::Figures)> {
-        let _turn = self.turn.lock().await;
+        let mut tracked = self.turn.lock().await;
+        // Until it has succeeded, nobody knows since when changes are tracked.
+        let since = tracked.take();
+        let parent = job.parent.filter(|round| since.is_some_and(|since| since == (job.migration.clone(), *round)));
         let directory = self.fresh(&job.migration, part)?;
-        let taken = self.dump(job, part, &directory).await.and_then(|(containers, freeze, figures)| {
+        let taken = self.dump(job, part, parent, &directory).await.and_then(|(containers, freeze, figures)| {
             let mut manifest = Manifest { containers, taken_at_ms: now_ms(), ..self.facts.clone() };
             manifest.part = part;
             let json = serde_json::to_vec(&manifest)
@@ -119,11 +123,14 @@ impl RuntimeSource {
                 return Err(error);
             }
         };
+        if let Part::Round(round) = part {
+            *tracked = Some((job.migration.clone(), round));
+        }
         let archive_bytes = self.plan(&job.migration, part)?.bytes();
         let checkpoint = Checkpoint {
             migration: job.migration.clone(),
             part,
-            parent: job.parent,
+            parent,
             archive_bytes,
             freeze,
             manifest: facts::summary(&manifest),
@@ -131,7 +138,7 @@ impl RuntimeSource {
         Ok((checkpoint, figures))
     }
 
-    async fn dump(&self, job: &CheckpointJob, part: Part, directory: &Path) -> Result<dump::Dumped> {
+    async fn dump(&self, job: &CheckpointJob, part: Part, parent: Option<u32>, directory: &Path) -> Result<dump::Dumped> {
         let mut together = None;
         if self.members.len() > 1 && part == Part::Final {
             let freezers = self.containers().map(|(_, container)| Freezer::of(container.process().pid())).collect::<Result<Vec<_>>>()?;
@@ -146,14 +153,17 @@ impl RuntimeSource {
             let container = member.container.as_ref().ok_or_else(gone)?;
             // CRIU must be told of a freezer, also of one that somebody else has closed.
             let freezer = Freezer::of(container.process().pid()).ok().filter(Freezer::is_frozen);
-            let parent = job.parent.map(|round| self.part(&job.migration, Part::Round(round)).join("containers").join(&member.name));
+            let images = |round| {
+                let part = Part::Round(round);
+                self.part(&job.migration, part).join("containers").join(&member.name).join(image_directory(part))
+            };
             let wish = Wish {
                 criu: &self.criu,
                 container,
                 name: &member.name,
                 directory: &directory.join("containers").join(&member.name),
                 images: &image_directory(part),
-                parent: parent.zip(job.parent).map(|(place, round)| place.join(image_directory(Part::Round(round)))),
+                parent: parent.map(images),
                 freezer: freezer.map(|freezer| freezer.cgroup),
                 pre_dump: part != Part::Final,
                 track: self.mem_track,
