@@ -8,6 +8,7 @@
 //! - [`tree`] packs what a container has written.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
 //! - [`process`] moves bare process trees.
+//! - [`standstill`] moves what serves no queue.
 //! - [`store`] is where drivers keep what they take and what arrives.
 //! - [`check`] is the line in which checks report.
 #![deny(missing_docs)]
@@ -22,5 +23,6 @@ pub mod inspect;
 pub mod local;
 pub mod process;
 pub mod runtime;
+pub mod standstill;
 pub mod store;
 pub mod tree;

@@ -123,8 +123,9 @@ impl Criu {
         self.settle(options.deadline).await?;
         let work_dir = options.work_dir.as_deref().unwrap_or(&options.images_dir);
         let log = fresh_log(&options.images_dir, work_dir, &options.log_file)?;
+        let images = self.images(&options.images_dir)?;
         let directory = options.work_dir.as_deref().map(open_directory).transpose()?;
-        let mut wire = options.wire(directory.as_ref().map(|fd| fd.as_raw_fd()));
+        let mut wire = options.wire(images.as_ref().map(|fd| fd.as_raw_fd()), directory.as_ref().map(|fd| fd.as_raw_fd()));
         wire.notify_scripts = Some(true);
         let call = Call { criu: self, operation, kind, deadline: options.deadline, log: Some(log), moment: "post-dump" };
         let request = Request { kind: kind.into(), options: Some(Box::new(wire)), ..Request::default() };
@@ -146,8 +147,9 @@ impl Criu {
     {
         let work_dir = options.work_dir.as_deref().unwrap_or(&options.images_dir);
         let log = fresh_log(&options.images_dir, work_dir, &options.log_file)?;
+        let images = self.images(&options.images_dir)?;
         let directory = options.work_dir.as_deref().map(open_directory).transpose()?;
-        let mut wire = options.wire(directory.as_ref().map(|fd| fd.as_raw_fd()));
+        let mut wire = options.wire(images.as_ref().map(|fd| fd.as_raw_fd()), directory.as_ref().map(|fd| fd.as_raw_fd()));
         wire.notify_scripts = Some(true);
         let kind = RequestType::Restore;
         let call = Call { criu: self, operation: "restore", kind, deadline: options.deadline, log: Some(log), moment: "post-restore" };
@@ -182,6 +184,11 @@ impl Criu {
             }
             None => Command::new(&self.program),
         }
+    }
+
+    /// CRIU before 4.2 cannot be told the directory by its name, and finds a descriptor only if it sees this process.
+    fn images(&self, directory: &Path) -> Result<Option<rustix::fd::OwnedFd>, CriuError> {
+        self.launcher.is_empty().then(|| open_directory(directory)).transpose()
     }
 
     fn first_program(&self) -> PathBuf {

@@ -144,11 +144,11 @@ impl DumpOptions {
         }
     }
 
-    pub(super) fn wire(&self, work_dir_fd: Option<i32>) -> wire::Options {
+    pub(super) fn wire(&self, images_dir_fd: Option<i32>, work_dir_fd: Option<i32>) -> wire::Options {
         let pair = |(key, value): &(String, String)| wire::Pair { key: key.clone(), value: value.clone() };
         wire::Options {
-            images_dir_fd: -1,
-            images_dir: Some(text(&self.images_dir)),
+            images_dir_fd: images_dir_fd.unwrap_or(-1),
+            images_dir: images_dir_fd.is_none().then(|| text(&self.images_dir)),
             work_dir_fd,
             pid: Some(i32::try_from(self.pid).unwrap_or(i32::MAX)),
             leave_running: Some(self.leave_running),
@@ -262,15 +262,15 @@ impl RestoreOptions {
         }
     }
 
-    pub(super) fn wire(&self, work_dir_fd: Option<i32>) -> wire::Options {
+    pub(super) fn wire(&self, images_dir_fd: Option<i32>, work_dir_fd: Option<i32>) -> wire::Options {
         let pair = |(key, value): &(String, String)| wire::Pair { key: key.clone(), value: value.clone() };
         let cgroup =
             |(controller, path): &(Option<String>, String)| wire::CgroupRoot { controller: controller.clone(), path: path.clone() };
         let join = |(kind, file): &(String, PathBuf)| wire::JoinNamespace { kind: kind.clone(), file: text(file) };
         let inherit = |(key, fd): &(String, i32)| wire::InheritFd { key: key.clone(), fd: *fd };
         wire::Options {
-            images_dir_fd: -1,
-            images_dir: Some(text(&self.images_dir)),
+            images_dir_fd: images_dir_fd.unwrap_or(-1),
+            images_dir: images_dir_fd.is_none().then(|| text(&self.images_dir)),
             work_dir_fd,
             ext_unix_sk: Some(self.ext_unix_sk),
             tcp_established: Some(self.tcp_established),

@@ -77,6 +77,11 @@ impl ProcessId {
         Stat::of(self.pid).is_some_and(|stat| stat.id == *self && stat.lives())
     }
 
+    /// Whether a signal has stopped it. One that has ended will not go on either.
+    pub(super) fn stopped(&self) -> bool {
+        Stat::of(self.pid).is_none_or(|stat| stat.id != *self || stat.state == 'T' || !stat.lives())
+    }
+
     /// Sends it a signal. `Ok` when it is gone.
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };

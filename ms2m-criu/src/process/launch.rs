@@ -16,6 +16,7 @@ use ms2m_core::Result;
 use rustix::process::Signal;
 
 use super::id::{ProcessId, Stat};
+use super::tree::{Tree, TreeId};
 use crate::store::JobDir;
 
 /// Who keeps the copy, in the job's directory.
@@ -68,6 +69,18 @@ pub(super) fn keeper(job: &JobDir) -> Result<Option<ProcessId>> {
 pub(super) fn is_restoring(keeper: ProcessId) -> bool {
     let command = std::fs::read(format!("/proc/{keeper}/cmdline")).unwrap_or_default();
     !String::from_utf8_lossy(&command).contains(KEEP)
+}
+
+/// Everybody whom it keeps.
+pub(super) fn kept(keeper: ProcessId) -> Vec<ProcessId> {
+    let tree = Tree::known(TreeId { root: keeper, leads_session: false });
+    tree.members().into_iter().filter(|id| *id != keeper).collect()
+}
+
+/// Which number a process has in its own namespace.
+pub(super) fn number_inside(id: ProcessId) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().next_back()?.parse().ok()
 }
 
 /// Ends the keeper and everything in its namespace, for certain.

@@ -15,6 +15,7 @@ pub use id::ProcessId;
 pub use options::{SourceOptions, TargetOptions};
 pub use source::ProcessSource;
 pub use target::ProcessTarget;
+pub use tree::TreeId;
 
 /// The tree's name in the archive.
 const CONTAINER: &str = "process";

@@ -1,6 +1,7 @@
 //! [`ProcessSource`]: checkpoints of a bare process tree.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,10 +18,13 @@ use super::CONTAINER;
 use super::id::ProcessId;
 use super::open_files::OpenFiles;
 use super::options::SourceOptions;
-use super::tree::Tree;
+use super::tree::{Tree, TreeId};
 use crate::archive::{ContainerManifest, Manifest, TarPlan};
 use crate::criu::{DumpOptions, DumpStats, Features};
 use crate::store::{JobDir, Store};
+
+/// How long it may take until all of a tree has stopped.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 /// A process and everything that it has started, dumped by CRIU.
 ///
@@ -46,7 +50,26 @@ impl ProcessSource {
     /// # Errors
     /// When there is no such process, CRIU does not answer, or the work directory cannot be used.
     pub async fn new(pid: u32, options: SourceOptions) -> Result<Self> {
-        let tree = Arc::new(Tree::of(pid)?);
+        let tree = Tree::of(pid)?;
+        if fs::read_link(format!("/proc/{pid}/ns/pid")).ok() != fs::read_link("/proc/self/ns/pid").ok() {
+            let text =
+                "the process has process ids of its own (a container, or a copy that was moved before): move the container by its name";
+            return Err(Error::fatal(ErrorKind::Unsupported, text).with("pid", pid));
+        }
+        Self::of(tree, options).await
+    }
+
+    /// A tree that a driver before this one has looked at. That it has ended since is no error:
+    /// [`status`](CheckpointSource::status) says so.
+    ///
+    /// # Errors
+    /// When CRIU does not answer, or the work directory cannot be used.
+    pub async fn known(tree: TreeId, options: SourceOptions) -> Result<Self> {
+        Self::of(Tree::known(tree), options).await
+    }
+
+    async fn of(tree: Tree, options: SourceOptions) -> Result<Self> {
+        let tree = Arc::new(tree);
         let store = Store::open(&options.work_dir)?;
         let criu_version = options.criu.version().await?.to_string();
         let features = options.criu.features().await?;
@@ -57,6 +80,34 @@ impl ProcessSource {
     #[must_use]
     pub fn root(&self) -> ProcessId {
         self.tree.root()
+    }
+
+    /// By which a driver after this one knows the tree.
+    #[must_use]
+    pub fn tree(&self) -> TreeId {
+        self.tree.id()
+    }
+
+    /// Whether it can be told to stop, and to go on afterwards.
+    pub(crate) fn stoppable(&self) -> Result<()> {
+        self.alive()?;
+        match self.tree.members().into_iter().find(ProcessId::stopped) {
+            None => Ok(()),
+            Some(id) => {
+                let text = "a process of the source is stopped, and nobody could tell any more by whom: continue it (kill -CONT) or end it";
+                Err(Error::fatal(ErrorKind::Unsupported, text).with("pid", id))
+            }
+        }
+    }
+
+    /// Stops all of it until somebody lets it go on.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        self.tree.stop(STOP_MAX).await
+    }
+
+    /// Lets all of it go on.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.tree.go_on()
     }
 
     /// What CRIU can do here.

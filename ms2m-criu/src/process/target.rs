@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Part, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::id::ProcessId;
@@ -19,6 +20,8 @@ use crate::store::{JobDir, Store, failed};
 
 const IDENTITY: &str = "identity";
 const OUTPUT: &str = "output";
+/// The number of the copy's first process, within its own namespace.
+const ROOT: &str = "root";
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Makes copies on this machine, each in a pid and mount namespace of its own: the source, with the same process ids and files, goes on.
@@ -48,6 +51,23 @@ impl ProcessTarget {
     /// When that cannot be found out.
     pub fn keeper(&self, migration: &MigrationId) -> Result<Option<ProcessId>> {
         self.store.existing(migration)?.map_or(Ok(None), |dir| launch::keeper(&dir))
+    }
+
+    /// The first process of a migration's copy, as this process sees it; `None` when it has ended.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    pub fn copy(&self, migration: &MigrationId) -> Result<Option<ProcessId>> {
+        let Some(dir) = self.store.existing(migration)? else { return Ok(None) };
+        let Some(keeper) = launch::keeper(&dir)? else { return Ok(None) };
+        let root = dir.read(Path::new(ROOT))?.and_then(|root| String::from_utf8(root).ok()?.parse::<u32>().ok());
+        Ok(launch::kept(keeper).into_iter().find(|id| root.is_some_and(|root| launch::number_inside(*id) == Some(root))))
+    }
+
+    /// Lets a copy go on that woke stopped, as its source was.
+    pub(crate) fn go_on(&self, migration: &MigrationId) -> Result<()> {
+        let Some(keeper) = self.keeper(migration)? else { return Ok(()) };
+        launch::kept(keeper).iter().try_for_each(|id| id.signal(Signal::CONT))
     }
 
     /// Copies that dead drivers have left, and no engine knows; [`discard`](RestoreTarget::discard) ends them.
@@ -94,19 +114,20 @@ impl ProcessTarget {
         let (dir, parts): (_, Vec<Part>) = (dir.clone(), receipts.iter().map(|receipt| receipt.part).collect());
         let identity = self.write_identity(&dir, job)?;
         let place = dir.clone();
-        let (files, places) = blocking(move || {
+        let (files, places, images) = blocking(move || {
             place.link(&parts, CONTAINER)?;
+            let images = place.link_images(CONTAINER)?;
             let beside = place.restored(Part::Final, CONTAINER);
             let files = OpenFiles::read(&beside)?;
             let mut places = files.place(&beside)?;
             // Last, for it wins over a copy of the source's own.
             places.extend(identity);
-            Ok((files, places))
+            Ok((files, places, images))
         })
         .await?;
         let output = self.options.output.clone().unwrap_or_else(|| dir.path().join(OUTPUT));
         let criu = self.options.criu.clone().launched_by(launch::command(&dir, &places)).output(output);
-        let mut restore = RestoreOptions::new(dir.restored_images(Part::Final, CONTAINER));
+        let mut restore = RestoreOptions::new(images);
         restore.tcp_close = true;
         restore.ext_unix_sk = self.options.ext_unix_sk;
         restore.file_locks = self.options.file_locks;
@@ -114,7 +135,8 @@ impl ProcessTarget {
         restore.inherit_fds = files.pipes.iter().map(|pipe| (pipe.clone(), 1)).collect();
         restore.exec = launch::keep();
         restore.deadline = job.deadline.saturating_sub(begun.elapsed());
-        criu.restore(&restore, |_| async { Ok(()) }).await?;
+        let restored = criu.restore(&restore, |_| async { Ok(()) }).await?;
+        dir.write(Path::new(ROOT), restored.pid.to_string().as_bytes())?;
         match self.living(&dir, self.options.end_max).await? {
             Some(_) => Ok(()),
             None => {

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use ms2m_core::{Error, ErrorKind, Result};
 use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
 use super::id::{ProcessId, Stat};
 
 /// A tree that starts processes faster than they can be stopped is not waited for.
 const ROUNDS_MAX: u32 = 100;
+const LOOK_EVERY: Duration = Duration::from_micros(500);
 
 /// All living processes.
 fn everybody() -> Vec<Stat> {
@@ -19,12 +22,19 @@ fn everybody() -> Vec<Stat> {
     pids.filter_map(Stat::of).filter(Stat::lives).collect()
 }
 
+/// Which tree it is, also once its root has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TreeId {
+    /// Its first process.
+    pub root: ProcessId,
+    /// Whether that leads a session, which is the tree's own then.
+    pub leads_session: bool,
+}
+
 /// A tree, and who has been seen in it.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: ProcessId,
-    /// A session that the root leads is the tree's own.
-    leads: bool,
+    id: TreeId,
     seen: Mutex<BTreeSet<ProcessId>>,
 }
 
@@ -32,30 +42,39 @@ impl Tree {
     /// The tree below a living process.
     pub(super) fn of(pid: u32) -> Result<Self> {
         let root = ProcessId::of(pid)?;
-        let leads = Stat::of(pid).is_some_and(|stat| stat.id == root && stat.session == pid);
-        let tree = Self { root, leads, seen: Mutex::default() };
+        let leads_session = Stat::of(pid).is_some_and(|stat| stat.id == root && stat.session == pid);
+        Ok(Self::known(TreeId { root, leads_session }))
+    }
+
+    /// A tree that was looked at before, by this process or by one before it, and may have ended since.
+    pub(super) fn known(id: TreeId) -> Self {
+        let tree = Self { id, seen: Mutex::default() };
         tree.members();
-        Ok(tree)
+        tree
+    }
+
+    pub(super) fn id(&self) -> TreeId {
+        self.id
     }
 
     pub(super) fn root(&self) -> ProcessId {
-        self.root
+        self.id.root
     }
 
     pub(super) fn leads_session(&self) -> bool {
-        self.leads
+        self.id.leads_session
     }
 
     /// Everybody in it who lives: the root, its descendants, its session, and whoever was seen in it before. A process whose parent has
     /// ended hangs below another one, and is found by one of the latter two only.
     pub(super) fn members(&self) -> BTreeSet<ProcessId> {
-        let all = everybody();
+        let (all, root) = (everybody(), self.root());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut found: BTreeSet<ProcessId> = all.iter().map(|stat| stat.id).filter(|id| *id == self.root || seen.contains(id)).collect();
+        let mut found: BTreeSet<ProcessId> = all.iter().map(|stat| stat.id).filter(|id| *id == root || seen.contains(id)).collect();
         // The kernel gives the number to nobody else as long as the session has members.
-        let taken = all.iter().any(|stat| stat.id.pid == self.root.pid && stat.id != self.root);
-        if self.leads && !taken {
-            found.extend(all.iter().filter(|stat| stat.session == self.root.pid && stat.id.start >= self.root.start).map(|stat| stat.id));
+        let taken = all.iter().any(|stat| stat.id.pid == root.pid && stat.id != root);
+        if self.leads_session() && !taken {
+            found.extend(all.iter().filter(|stat| stat.session == root.pid && stat.id.start >= root.start).map(|stat| stat.id));
         }
         loop {
             let before = found.len();
@@ -68,8 +87,8 @@ impl Tree {
         }
     }
 
-    /// Ends all of it, for certain.
-    pub(super) async fn end(&self, limit: Duration) -> Result<()> {
+    /// Tells all of it to stop. Says who that was.
+    fn order_stop(&self) -> Result<BTreeSet<ProcessId>> {
         let mut stopped = BTreeSet::new();
         // Stopped processes start no others; whoever was just started is found by the next look.
         for round in 0.. {
@@ -80,11 +99,39 @@ impl Tree {
             }
             if round >= ROUNDS_MAX {
                 let text = "the source starts processes faster than they can be stopped: end it by its cgroup or container";
-                return Err(Error::retry(ErrorKind::Unavailable, text).with("pid", self.root));
+                return Err(Error::retry(ErrorKind::Unavailable, text).with("pid", self.root()));
             }
             fresh.iter().try_for_each(|id| id.signal(Signal::STOP))?;
             stopped.extend(found);
         }
+        Ok(stopped)
+    }
+
+    /// Stops all of it, until somebody lets it go on.
+    pub(super) async fn stop(&self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        loop {
+            let ordered = self.order_stop()?;
+            // Also whoever was started by one that had not stopped yet.
+            match self.members().into_iter().find(|id| !ordered.contains(id) || !id.stopped()) {
+                None => return Ok(()),
+                Some(id) if Instant::now() >= end => {
+                    let text = "the source cannot be stopped: a process of it hangs in the kernel (state D)";
+                    return Err(Error::undo(ErrorKind::Timeout, text).with("pid", id));
+                }
+                Some(_) => sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// Lets all of it go on.
+    pub(super) fn go_on(&self) -> Result<()> {
+        self.members().iter().try_for_each(|id| id.signal(Signal::CONT))
+    }
+
+    /// Ends all of it, for certain.
+    pub(super) async fn end(&self, limit: Duration) -> Result<()> {
+        let stopped = self.order_stop()?;
         stopped.iter().try_for_each(|id| id.signal(Signal::KILL))?;
         for id in &stopped {
             id.ended(limit).await?;

@@ -12,7 +12,7 @@ const FREEZE: Duration = Duration::from_secs(2);
 
 /// The freezer of one container.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Freezer {
+pub(crate) struct Freezer {
     /// The container's cgroup, which CRIU wants to know as well.
     pub(super) cgroup: PathBuf,
     unified: bool,
@@ -20,7 +20,7 @@ pub(super) struct Freezer {
 
 impl Freezer {
     /// The freezer of a process.
-    pub(super) fn of(pid: i32) -> Result<Self> {
+    pub(crate) fn of(pid: i32) -> Result<Self> {
         let cannot = |error: procfs::ProcError| {
             Error::undo(ErrorKind::Other, "the container's cgroup cannot be found").with("pid", pid).caused_by(error)
         };
@@ -60,7 +60,7 @@ impl Freezer {
     }
 
     /// Freezes containers until somebody thaws them, whatever becomes of this process.
-    pub(super) async fn freeze_all(freezers: &[Self]) -> Result<()> {
+    pub(crate) async fn freeze_all(freezers: &[Self]) -> Result<()> {
         freezers.iter().try_for_each(|freezer| freezer.order(true))?;
         let frozen = async {
             while !freezers.iter().all(Self::is_frozen) {
@@ -72,7 +72,7 @@ impl Freezer {
     }
 
     /// Lets the container go on.
-    pub(super) fn thaw(&self) -> Result<()> {
+    pub(crate) fn thaw(&self) -> Result<()> {
         self.order(false)
     }
 

@@ -11,7 +11,6 @@ mod freezer;
 mod mounts;
 mod process;
 mod source;
-mod standstill;
 mod state;
 
 use std::fmt;
@@ -19,10 +18,10 @@ use std::path::PathBuf;
 
 pub(crate) use self::command::{hangs, last_words};
 pub use self::container::Container;
+pub(crate) use self::freezer::Freezer;
 pub use self::mounts::{External, ExternalKind, Layers};
 pub use self::process::Process;
 pub use self::source::RuntimeSource;
-pub use self::standstill::Standstill;
 pub use self::state::{ContainerState, ContainerStatus};
 
 /// Which runtime.

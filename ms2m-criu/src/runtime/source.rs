@@ -127,14 +127,8 @@ impl RuntimeSource {
             *tracked = Some((job.migration.clone(), round));
         }
         let archive_bytes = self.plan(&job.migration, part)?.bytes();
-        let checkpoint = Checkpoint {
-            migration: job.migration.clone(),
-            part,
-            parent,
-            archive_bytes,
-            freeze,
-            manifest: facts::summary(&manifest),
-        };
+        let checkpoint =
+            Checkpoint { migration: job.migration.clone(), part, parent, archive_bytes, freeze, manifest: facts::summary(&manifest) };
         Ok((checkpoint, figures))
     }
 

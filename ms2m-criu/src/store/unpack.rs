@@ -62,6 +62,18 @@ impl JobDir {
         Ok(())
     }
 
+    /// Makes a link to the images to restore from: in a pid namespace of its own CRIU before 4.2 takes nothing else.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn link_images(&self, container: &str) -> Result<PathBuf> {
+        let link = self.path().join(format!("{container}.images"));
+        match std::os::unix::fs::symlink(self.restored_images(Part::Final, container), &link) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed("linking the images to restore", &link, error)),
+            _ => Ok(link),
+        }
+    }
+
     /// CRIU's images of a container in an unpacked part.
     #[must_use]
     pub fn restored_images(&self, part: Part, container: &str) -> PathBuf {

@@ -18,7 +18,7 @@ const NAME: &str = "main";
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// A running container with the program in it. With all copies it is removed when dropped.
-struct Running {
+pub(crate) struct Running {
     flavor: Flavor,
     id: String,
     bundle: Bundle,
@@ -27,9 +27,14 @@ struct Running {
 
 impl Running {
     fn start(flavor: Flavor) -> Self {
+        Self::of(flavor, program::words("/log", MEMORY_MIB))
+    }
+
+    /// With this command line.
+    pub(crate) fn of(flavor: Flavor, words: Vec<String>) -> Self {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let (id, work_dir) = (format!("source-{number}"), PathBuf::from(format!("/run/work-{number}")));
-        let bundle = Bundle::new(format!("/run/bundle-{number}"), program::words("/log", MEMORY_MIB)).expect("a bundle");
+        let bundle = Bundle::new(format!("/run/bundle-{number}"), words).expect("a bundle");
         let mut run = Bundle::command(&flavor.to_string());
         let status = run.args(["run", "--detach", "--bundle"]).arg(bundle.path()).arg(&id).status();
         assert!(status.expect("it starts").success(), "{flavor} does not start the container");
@@ -42,7 +47,7 @@ impl Running {
         self.bundle.rootfs().join("log")
     }
 
-    async fn source(&self) -> RuntimeSource {
+    pub(crate) async fn source(&self) -> RuntimeSource {
         let containers = [(NAME.to_owned(), self.id.clone())];
         let source = RuntimeSource::open(Runtime::new(self.flavor), Criu::default(), &self.work_dir, &containers).await;
         source.expect("a driver")

@@ -1,8 +1,11 @@
 //! The conformance suites of the traits, for every driver, with the real CRIU, runc and crun.
 //!
+//! `MS2M_HEAP_MIB` says with how much memory the freeze is measured with and without pre-dump (128 unless set).
+//!
 //! The virtual machine is for what the host's kernel may lack: a boot checks a driver's pre-dump and the restore of what it has written.
 
 mod containers;
+mod freeze;
 mod processes;
 mod program;
 
@@ -71,11 +74,20 @@ fn drivers_pre_dump_and_restore_what_they_have_written() {
     });
 }
 
+#[test]
+fn pre_dump_shortens_the_freeze() {
+    let heap = std::env::var("MS2M_HEAP_MIB").ok().and_then(|heap| heap.parse().ok()).unwrap_or(128);
+    let options = Options::default().deadline(Duration::from_secs(1500)).memory_mib(2048 + heap * 5 / 2);
+    vm::inside(&options.env("MS2M_HEAP_MIB", heap.to_string()), |_| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(freeze::measured(heap));
+    });
+}
+
 /// A checkpoint as its parts: with rounds where the driver can make them. Between any two of them the program works.
 async fn parts(source: Arc<dyn CheckpointSource>, works: impl Fn() -> bool) -> Vec<Bytes> {
     let migration = MigrationId::new("parts").expect("a name");
-    let job =
-        |parent| CheckpointJob { migration: migration.clone(), parent, leave_running: true, deadline: Duration::from_secs(30) };
+    let job = |parent| CheckpointJob { migration: migration.clone(), parent, leave_running: true, deadline: Duration::from_secs(30) };
     let mut parts = Vec::new();
     let rounds = if source.capability().pre_dump { 3 } else { 0 };
     for round in 1..=rounds {

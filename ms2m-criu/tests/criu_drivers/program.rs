@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long it may take to write the next line. Emulated, it is slow.
-const NEXT_LINE: Duration = Duration::from_secs(10);
+/// How long it may take to write the first line, with all its memory, and the next one. Emulated, it is slow.
+const FIRST_LINE: Duration = Duration::from_secs(180);
+const NEXT_LINE: Duration = Duration::from_secs(20);
 /// By it the program's processes are found, whoever is their parent.
 const MARK: &str = "ms2m-checks-its-memory";
 
@@ -44,6 +45,26 @@ pub(crate) fn words(log: &str, mebibytes: u32) -> Vec<String> {
     ["perl", "-e", PROGRAM, "--", log, &(mebibytes * 256).to_string(), MARK].map(str::to_owned).to_vec()
 }
 
+/// Writes the same hundredth of its memory again and again, and a line each time.
+const HOT: &str = r#"
+use strict;
+my ($file, $pages) = @ARGV;
+my $heap = "\0" x ($pages * 4096);
+substr($heap, $_ * 4096, 8) = pack('Q', $_) for 0 .. $pages - 1;
+open(my $log, '>>', $file) or die;
+select((select($log), $| = 1)[0]);
+for (my $turn = 1; ; $turn++) {
+    substr($heap, $_ * 4096, 8) = pack('Q', $turn) for 0 .. int($pages / 100) - 1;
+    print $log "$turn ok\n";
+    select(undef, undef, undef, 0.05);
+}
+"#;
+
+/// The command line of a program that writes a hundredth of this much memory.
+pub(crate) fn hot(log: &str, mebibytes: u32) -> Vec<String> {
+    ["perl", "-e", HOT, "--", log, &(mebibytes * 256).to_string(), MARK].map(str::to_owned).to_vec()
+}
+
 /// The lines so far. Panics when the program has found its memory wrong, or lines missing or doubled.
 fn lines(log: &Path) -> usize {
     let text = fs::read_to_string(log).unwrap_or_default();
@@ -58,7 +79,7 @@ fn lines(log: &Path) -> usize {
 pub(crate) fn begins(log: &Path) {
     let begun = Instant::now();
     while lines(log) == 0 {
-        assert!(begun.elapsed() < NEXT_LINE, "it does not begin");
+        assert!(begun.elapsed() < FIRST_LINE, "it does not begin");
         sleep(Duration::from_millis(10));
     }
 }
@@ -86,8 +107,7 @@ pub(crate) fn processes() -> Vec<i32> {
 fn is_one(process: &Path) -> bool {
     // A zombie has no command line any more.
     let command = fs::read(process.join("cmdline")).unwrap_or_default();
-    command.split(|byte| *byte == 0).rfind(|word| !word.is_empty()) == Some(MARK.as_bytes())
-        && command.starts_with(b"perl")
+    command.split(|byte| *byte == 0).rfind(|word| !word.is_empty()) == Some(MARK.as_bytes()) && command.starts_with(b"perl")
 }
 
 /// Ends them all.

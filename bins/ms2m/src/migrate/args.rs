@@ -13,12 +13,12 @@ pub(crate) struct MigrateArgs {
     /// Move on this machine
     #[arg(long, required = true)]
     pub(crate) local: bool,
-    /// The container to move, by its name in the runtime
-    #[arg(long, value_name = "CONTAINER")]
+    /// The container to move, by its name in the runtime; with `--runtime process` a process, by its id
+    #[arg(long, value_name = "CONTAINER|PID")]
     pub(crate) source: String,
     /// Whose container it is
-    #[arg(long, value_enum, default_value_t = RuntimeChoice::Runc)]
-    pub(crate) runtime: RuntimeChoice,
+    #[arg(long, value_enum, default_value_t = SourceKind::Runc)]
+    pub(crate) runtime: SourceKind,
     /// The runtime's state directory, if it is not its own default
     #[arg(long, value_name = "DIR")]
     pub(crate) runtime_root: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct MigrateArgs {
     /// A bundle prepared for the copy [default: one like the source's]
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
-    /// The file in the container from which the application learns which instance it is
+    /// The file (in the container) from which the application learns which instance it is
     #[arg(long, value_name = "FILE", default_value = ms2m_criu::local::IDENTITY_FILE)]
     pub(crate) identity_file: PathBuf,
     /// The RabbitMQ that the container consumes from, as amqp://user:password@host:5672/vhost. Without, it stands still until the
@@ -71,6 +71,28 @@ pub(crate) struct MigrateArgs {
     /// What is printed at the end
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+/// What is moved.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SourceKind {
+    /// A container of runc
+    Runc,
+    /// A container of crun
+    Crun,
+    /// No container: a process with everything that it has started
+    Process,
+}
+
+impl SourceKind {
+    /// The runtime, if there is one.
+    pub(super) fn runtime(self) -> Option<Flavor> {
+        match self {
+            Self::Runc => Some(Flavor::Runc),
+            Self::Crun => Some(Flavor::Crun),
+            Self::Process => None,
+        }
+    }
 }
 
 /// Which runtime.

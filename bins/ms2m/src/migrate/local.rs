@@ -8,21 +8,17 @@ use ms2m_broker::journal::{JournalBroker, JournalOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_core::engine::{Deadlines, PreDumpPolicy};
 use ms2m_core::{
-    Drivers, Error, ErrorKind, InstanceId, MigrationId, MigrationReport, MigrationSpec, MigrationState, ReplayBroker, RestoreTarget,
-    Result, StateStore,
+    CheckpointSource, Drivers, Error, ErrorKind, InstanceId, MigrationId, MigrationReport, MigrationSpec, MigrationState, ReplayBroker,
+    RestoreTarget, Result, StateStore,
 };
-use ms2m_criu::criu::Criu;
-use ms2m_criu::local::{LocalTarget, Template};
-use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Runtime, RuntimeSource, Standstill};
+use ms2m_criu::standstill::Standstill;
 use ms2m_transfer_shared_volume::SharedVolume;
 use rand::RngExt as _;
 use rand::distr::Alphanumeric;
 
 use super::args::MigrateArgs;
-use crate::file_store::{FileStore, read_json, write_json};
-
-/// The container's name within its checkpoint.
-const NAME: &str = "main";
+use super::{container, process};
+use crate::file_store::FileStore;
 
 /// Everything that a driver needs.
 pub(super) struct Plan {
@@ -36,30 +32,39 @@ pub(super) struct Plan {
 impl Plan {
     /// `begun` is where an earlier driver has left it. Nothing is left behind after an error.
     pub(super) async fn make(args: &MigrateArgs, begun: Option<MigrationState>) -> Result<Self> {
-        let runtime = runtime(args);
-        let migration = MigrationId::new(args.migration.clone().unwrap_or_else(|| format!("m-{}", random(8))))?;
-        let file = place(args, &migration).join("templates.json");
-        let templates: Vec<Template> = match (&begun, read_json(&file)?) {
-            (Some(_), Some(templates)) => templates,
-            _ => vec![template(args, &runtime).await?],
+        let migration = match &begun {
+            Some(state) => state.spec().migration.clone(),
+            None => MigrationId::new(args.migration.clone().unwrap_or_else(|| format!("m-{}", random(8))))?,
+        };
+        let parties = match args.runtime.runtime() {
+            Some(flavor) => container::parties(args, flavor, &migration, begun.is_some()).await?,
+            None => process::parties(args, &migration, begun.is_some()).await?,
         };
         let spec = match &begun {
             Some(state) => state.spec().clone(),
-            None => spec(args, &runtime, migration).await?,
+            None => spec(args, migration, &parties)?,
         };
-        let containers = [(NAME.to_owned(), args.source.clone())];
-        let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &containers).await?;
-        let target = Arc::new(LocalTarget::new(runtime.clone(), &args.work_dir, templates.clone()));
-        let broker = broker(args, &spec, &runtime, &target)?;
-        let store = store(args)?;
-        if begun.is_none() {
-            make_private(&place(args, &spec.migration))?;
-            write_json(&file, &templates)?;
+        if spec.pre_dump.is_some() && !parties.source.capability().pre_dump {
+            eprintln!("ms2m: no pre-dump rounds are made: this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)");
         }
-        let drivers =
-            Drivers { source: Arc::new(source), transfer: Arc::new(SharedVolume::new(args.work_dir.join("transfer"))), target, broker };
-        Ok(Self { drivers, store, spec, begun })
+        let broker = match &args.broker {
+            Some(url) => broker(args, url, &spec)?,
+            None => Arc::new(parties.standstill),
+        };
+        let transfer = Arc::new(SharedVolume::new(args.work_dir.join("transfer")));
+        let drivers = Drivers { source: parties.source, transfer, target: parties.target, broker };
+        Ok(Self { drivers, store: store(args)?, spec, begun })
     }
+}
+
+/// Both ends of a migration.
+pub(super) struct Parties {
+    pub(super) source: Arc<dyn CheckpointSource>,
+    pub(super) target: Arc<dyn RestoreTarget>,
+    /// Who decides when there is no queue.
+    pub(super) standstill: Standstill,
+    /// Who the source is, by its own file when it serves a queue.
+    pub(super) instance: InstanceId,
 }
 
 /// Forgets what a finished migration needed to go on after a crash.
@@ -87,20 +92,13 @@ pub(super) async fn begun(args: &MigrateArgs) -> Result<Option<MigrationState>> 
 
 /// Whether the source has ended.
 pub(super) async fn source_is_gone(args: &MigrateArgs) -> bool {
-    let ended = |state: ContainerState| state.status == ContainerStatus::Stopped;
-    // A runtime that does not answer says nothing about it.
-    runtime(args).state(&args.source).await.is_ok_and(|state| state.is_none_or(ended))
-}
-
-fn runtime(args: &MigrateArgs) -> Runtime {
-    let runtime = Runtime::new(args.runtime.into());
-    match &args.runtime_root {
-        Some(root) => runtime.with_root(root),
-        None => runtime,
+    match args.runtime.runtime() {
+        Some(flavor) => container::is_gone(args, flavor).await,
+        None => process::is_gone(args),
     }
 }
 
-fn place(args: &MigrateArgs, migration: &MigrationId) -> PathBuf {
+pub(super) fn place(args: &MigrateArgs, migration: &MigrationId) -> PathBuf {
     args.work_dir.join("migrations").join(migration.as_str())
 }
 
@@ -110,7 +108,7 @@ fn store(args: &MigrateArgs) -> Result<FileStore> {
     Ok(FileStore::new(directory))
 }
 
-fn make_private(directory: &Path) -> Result<()> {
+pub(super) fn make_private(directory: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(|error| {
         let message = "the work directory cannot be made; name another one with --work-dir";
@@ -118,43 +116,29 @@ fn make_private(directory: &Path) -> Result<()> {
     })
 }
 
-async fn template(args: &MigrateArgs, runtime: &Runtime) -> Result<Template> {
-    let container = Container::inspect(runtime, &args.source).await?;
-    let template = Template::of(NAME, &container)?.with_identity_file(&args.identity_file);
-    match &args.bundle {
-        Some(bundle) => template.with_bundle(bundle),
-        None => Ok(template),
-    }
-}
-
-async fn spec(args: &MigrateArgs, runtime: &Runtime, migration: MigrationId) -> Result<MigrationSpec> {
-    let container = Container::inspect(runtime, &args.source).await?;
+fn spec(args: &MigrateArgs, migration: MigrationId, parties: &Parties) -> Result<MigrationSpec> {
     let copy = InstanceId::new(args.copy.clone().unwrap_or_else(|| format!("{}-{}", args.source, random(5))))?;
-    let source = match &args.broker {
-        Some(_) => identity(&container, &args.identity_file)?,
-        None => InstanceId::new(&args.source)?,
-    };
     let queue = args.queue.clone().unwrap_or_default();
     let pre_dump = (args.pre_dump > 0).then(|| PreDumpPolicy { rounds_max: args.pre_dump, ..PreDumpPolicy::default() });
     let deadlines = Deadlines { restoring: Duration::from_secs(args.restore_within), ..Deadlines::default() };
-    Ok(MigrationSpec { mode: args.mode.into(), pre_dump, deadlines, ..MigrationSpec::new(migration, queue, source, copy) })
+    let instance = parties.instance.clone();
+    Ok(MigrationSpec { mode: args.mode.into(), pre_dump, deadlines, ..MigrationSpec::new(migration, queue, instance, copy) })
 }
 
-/// Who the consumer in the container says it is, from where it reads that itself.
-fn identity(container: &Container, file: &Path) -> Result<InstanceId> {
-    let inside = container.proc_root().join(file.strip_prefix("/").unwrap_or(file));
-    let text = std::fs::read_to_string(&inside).map_err(|error| {
-        let message = "the container has no file that says which instance it is; name it with --identity-file";
-        Error::fatal(ErrorKind::NotFound, message).with("file", file.display()).with("container", container.id()).caused_by(error)
+/// Who the consumer says it is, from where it reads that itself. `root` is its root directory.
+pub(super) fn instance(args: &MigrateArgs, root: &Path) -> Result<InstanceId> {
+    if args.broker.is_none() {
+        return InstanceId::new(&args.source);
+    }
+    let file = &args.identity_file;
+    let text = std::fs::read_to_string(root.join(file.strip_prefix("/").unwrap_or(file))).map_err(|error| {
+        let message = "the source has no file that says which instance it is; name it with --identity-file";
+        Error::fatal(ErrorKind::NotFound, message).with("file", file.display()).with("source", &args.source).caused_by(error)
     })?;
     InstanceId::new(text.trim())
 }
 
-fn broker(args: &MigrateArgs, spec: &MigrationSpec, runtime: &Runtime, target: &Arc<LocalTarget>) -> Result<Arc<dyn ReplayBroker>> {
-    let Some(url) = &args.broker else {
-        let target: Arc<dyn RestoreTarget> = Arc::clone(target) as _;
-        return Ok(Arc::new(Standstill::new(runtime.clone(), vec![args.source.clone()], &args.work_dir, target)));
-    };
+fn broker(args: &MigrateArgs, url: &str, spec: &MigrationSpec) -> Result<Arc<dyn ReplayBroker>> {
     let config = RabbitMqConfig::new(url)?;
     let config = match &args.management {
         Some(management) => config.with_management(management)?,

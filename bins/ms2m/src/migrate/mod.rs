@@ -1,13 +1,16 @@
-//! `ms2m migrate`: one container, from the command line to the exit status.
+//! `ms2m migrate`: one container or process, from the command line to the exit status.
 
 mod args;
+mod container;
 mod local;
 mod output;
+mod process;
 
 use std::sync::Arc;
 
 use ms2m_core::{Cancel, Driver, MigrationReport, MigrationState, Outcome, Protocol, Result};
 
+use self::args::SourceKind;
 pub(crate) use self::args::{MigrateArgs, RuntimeChoice};
 use crate::exit::Exit;
 use crate::interrupt;
@@ -47,6 +50,9 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit> {
     // Printed first: whoever is killed in between has nothing left to go on with, but may ask again.
     if let Err(error) = output::print(args, &report, source_lost) {
         eprintln!("ms2m: the report cannot be printed: {error}");
+    }
+    if args.runtime == SourceKind::Process {
+        process::tell(args, &report);
     }
     local::clear(args, &report).await?;
     Ok(if source_lost { Exit::SourceLost } else { exit(&report) })

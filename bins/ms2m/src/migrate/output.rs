@@ -83,6 +83,9 @@ fn text(report: &MigrationReport, source_lost: bool) -> String {
     if report.bytes.archive > 0 {
         let _ = writeln!(text, "  {:<13}{:>12}", "archive", HumanBytes(report.bytes.archive).to_string());
     }
+    for round in &report.pre_dump {
+        let _ = writeln!(text, "  pre-dump {:<4}{:>12} dirty", round.round, HumanBytes(round.dirty_bytes).to_string());
+    }
     let journal = &report.ledger.journal;
     if let (Some(source), Some(target)) = (journal.digest_source, journal.digest_target) {
         let same = if source == target { "the same" } else { "DIFFERENT" };

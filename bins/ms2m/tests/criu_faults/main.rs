@@ -6,6 +6,8 @@
 mod audit;
 mod kills;
 mod obstacles;
+#[path = "../criu_migrate/publish.rs"]
+mod publish;
 mod remains;
 #[path = "../criu_migrate/stage.rs"]
 mod stage;

@@ -4,6 +4,7 @@
 
 mod audit;
 mod figures;
+mod publish;
 mod stage;
 
 use ms2m_testkit_machine::{Options, inside_async};

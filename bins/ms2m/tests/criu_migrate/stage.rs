@@ -8,19 +8,16 @@ use std::time::Duration;
 
 use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_broker::{Message, Properties};
 use ms2m_testkit_machine::{Bundle, Here, workspace_program};
 use oci_spec::runtime::{MountBuilder, Spec};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::audit;
+use crate::publish::{PUBLISHERS, publish};
 
-const PUBLISHERS: u32 = 4;
-/// Messages a second, of all publishers together.
-const RATE: u32 = 120;
 static BEGUN: AtomicU32 = AtomicU32::new(0);
 /// Between two migrations, for the owner to apply some messages by itself.
 pub(crate) const PAUSE: Duration = Duration::from_millis(300);
@@ -193,22 +190,4 @@ fn adapt(spec: &mut Spec, setting: &Setting) {
         let mount = MountBuilder::default().destination("/data").typ("bind").source(data).options(options).build().unwrap();
         spec.mounts_mut().get_or_insert_default().push(mount);
     }
-}
-
-/// Publishes at its share of the rate until it is stopped; says how many.
-async fn publish(broker: Arc<RabbitMq>, queue: String, number: u32, stop: Arc<AtomicBool>) -> u64 {
-    let connection = broker.connect(&format!("test-publisher-{number}")).await.unwrap();
-    let mut publisher = connection.publisher().await.unwrap();
-    let every = Duration::from_secs_f64(f64::from(PUBLISHERS) / f64::from(RATE));
-    let mut next = Instant::now() + every * number / PUBLISHERS;
-    let mut sent = 0;
-    while !stop.load(Ordering::Relaxed) {
-        sleep_until(next).await;
-        next += every;
-        sent += 1;
-        let properties = Properties { message_id: Some(format!("p{number}/{sent}")), ..Properties::default() };
-        publisher.publish(&queue, Message { properties, body: "order".into() }).await.unwrap().await.unwrap();
-    }
-    connection.close().await;
-    sent
 }

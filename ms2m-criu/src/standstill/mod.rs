@@ -1,5 +1,9 @@
-//! [`Standstill`]: moves a container that serves no queue. Between its last instruction and the copy's first one nobody runs.
+//! [`Standstill`]: moves what serves no queue. Between its last instruction and the copy's first one nobody runs.
 
+mod containers;
+mod process;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,18 +14,35 @@ use ms2m_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::freezer::Freezer;
-use super::{Container, Runtime};
+use self::containers::Containers;
+use self::process::Process;
+use crate::process::{ProcessSource, ProcessTarget};
+use crate::runtime::Runtime;
 
 /// Without a queue there is no journal that could decide who goes on. Here a file decides: the source is frozen before its checkpoint
 /// and stays frozen, also when this process dies, until it is ended (the copy goes on) or thawed (the copy is certainly gone). A
 /// migration that nobody drives any more leaves a frozen source behind; whoever resumes it ends that.
 #[derive(Debug)]
 pub struct Standstill {
-    runtime: Runtime,
-    containers: Vec<String>,
+    source: Box<dyn Source>,
     work_dir: PathBuf,
     target: Arc<dyn RestoreTarget>,
+}
+
+/// Who stands still.
+#[async_trait]
+trait Source: fmt::Debug + Send + Sync {
+    /// Whether it can be frozen.
+    async fn check(&self) -> Result<()>;
+
+    /// Freezes it until somebody thaws it, whatever becomes of this process.
+    async fn freeze(&self) -> Result<()>;
+
+    /// Lets it go on, if it is there.
+    async fn thaw(&self) -> Result<()>;
+
+    /// Lets the copy go on, if it woke standing still as the source did.
+    async fn release(&self, migration: &MigrationId) -> Result<()>;
 }
 
 /// What has been decided.
@@ -45,7 +66,14 @@ impl Standstill {
     /// Of these containers, whose copies `target` makes. What is decided is kept below `work_dir`.
     #[must_use]
     pub fn new(runtime: Runtime, containers: Vec<String>, work_dir: impl Into<PathBuf>, target: Arc<dyn RestoreTarget>) -> Self {
-        Self { runtime, containers, work_dir: work_dir.into(), target }
+        Self { source: Box::new(Containers { runtime, names: containers }), work_dir: work_dir.into(), target }
+    }
+
+    /// Of a bare process tree. It is stopped by `SIGSTOP`, and its copy wakes stopped: neither may be one that has stopped itself, or
+    /// that cannot bear to be continued (`SIGCONT`).
+    #[must_use]
+    pub fn of_process(source: Arc<ProcessSource>, work_dir: impl Into<PathBuf>, target: Arc<ProcessTarget>) -> Self {
+        Self { source: Box::new(Process { source, target: Arc::clone(&target) }), work_dir: work_dir.into(), target }
     }
 
     fn file(&self, migration: &MigrationId) -> PathBuf {
@@ -79,14 +107,6 @@ impl Standstill {
         write().map_err(failed)
     }
 
-    async fn freezers(&self) -> Result<Vec<Freezer>> {
-        let mut freezers = Vec::new();
-        for container in &self.containers {
-            freezers.push(Freezer::of(Container::inspect(&self.runtime, container).await?.process().pid())?);
-        }
-        Ok(freezers)
-    }
-
     fn owner(log: Log) -> Option<Ownership> {
         Some(match log.verdict? {
             Verdict::Copy => {
@@ -105,14 +125,13 @@ impl ReplayBroker for Standstill {
     }
 
     async fn begin(&self, job: &ReplayJob) -> Result<Begun> {
-        self.freezers().await?;
+        self.source.check().await?;
         self.write(&job.migration, Log::default())?;
         Ok(Begun { protocol: Protocol::Standstill, mode: HandoverMode::Hold, applied: 0 })
     }
 
     async fn park(&self, migration: &MigrationId) -> Result<Parked> {
-        let freezers = self.freezers().await?;
-        Freezer::freeze_all(&freezers).await?;
+        self.source.freeze().await?;
         let log = self.log(migration)?;
         self.write(migration, Log { parked_at: log.parked_at.or_else(|| Some(SystemClock.now())), ..log })?;
         Ok(Parked { n: 0, digest: Digest::from_bytes([0; 32]) })
@@ -139,8 +158,13 @@ impl ReplayBroker for Standstill {
             if self.target.status(&job.migration).await? == CopyStatus::Gone {
                 return Err(Error::undo(ErrorKind::NotFound, "the copy has ended before it was to take over"));
             }
+            log.verdict = Some(Verdict::Copy);
+            self.write(&job.migration, log)?;
+        }
+        if log.verdict == Some(Verdict::Copy) && log.gap_us.is_none() {
+            self.source.release(&job.migration).await?;
             let gap = log.parked_at.map(|parked| SystemClock.now().since(parked));
-            log = Log { verdict: Some(Verdict::Copy), gap_us: gap.and_then(|gap| gap.as_micros().try_into().ok()), ..log };
+            log.gap_us = gap.and_then(|gap| gap.as_micros().try_into().ok());
             self.write(&job.migration, log)?;
         }
         Self::owner(log).ok_or_else(|| Error::fatal(ErrorKind::Invariant, "nothing was decided"))
@@ -161,14 +185,14 @@ impl ReplayBroker for Standstill {
     async fn retire(&self, migration: &MigrationId, _source_gone: bool) -> Result<Retired> {
         let log = self.log(migration)?;
         let cut_over = match Self::owner(log) {
-            Some(Ownership::Copy(cut_over)) => Some(cut_over),
+            Some(Ownership::Copy(cut_over)) => {
+                // Also when whoever has decided was killed before it could.
+                self.source.release(migration).await?;
+                Some(cut_over)
+            }
             // The copy has been discarded before.
             _ => {
-                for container in &self.containers {
-                    if let Ok(container) = Container::inspect(&self.runtime, container).await {
-                        Freezer::of(container.process().pid())?.thaw()?;
-                    }
-                }
+                self.source.thaw().await?;
                 None
             }
         };

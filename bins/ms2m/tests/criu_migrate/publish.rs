@@ -1,0 +1,32 @@
+//! Publishers that go on whatever happens to the consumer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ms2m_broker::link::Broker as _;
+use ms2m_broker::rabbitmq::RabbitMq;
+use ms2m_broker::{Message, Properties};
+use tokio::time::{Instant, sleep_until};
+
+pub(crate) const PUBLISHERS: u32 = 4;
+/// Messages a second, of all publishers together.
+const RATE: u32 = 120;
+
+/// Publishes at its share of the rate until it is stopped; says how many.
+pub(crate) async fn publish(broker: Arc<RabbitMq>, queue: String, number: u32, stop: Arc<AtomicBool>) -> u64 {
+    let connection = broker.connect(&format!("test-publisher-{number}")).await.unwrap();
+    let mut publisher = connection.publisher().await.unwrap();
+    let every = Duration::from_secs_f64(f64::from(PUBLISHERS) / f64::from(RATE));
+    let mut next = Instant::now() + every * number / PUBLISHERS;
+    let mut sent = 0;
+    while !stop.load(Ordering::Relaxed) {
+        sleep_until(next).await;
+        next += every;
+        sent += 1;
+        let properties = Properties { message_id: Some(format!("p{number}/{sent}")), ..Properties::default() };
+        publisher.publish(&queue, Message { properties, body: "order".into() }).await.unwrap().await.unwrap();
+    }
+    connection.close().await;
+    sent
+}
