@@ -20,7 +20,7 @@ use crate::tree::{TreeLimits, unpack};
 /// How often it is looked whether CRIU still works.
 const LOOK: Duration = Duration::from_millis(10);
 /// A runtime needs less to notice that its CRIU has ended.
-const CRIU_GONE: Duration = Duration::from_secs(2);
+const CRIU_GONE: Duration = Duration::from_secs(5);
 /// One that was killed at once is never seen.
 const CRIU_LATE: Duration = Duration::from_secs(15);
 /// How much of CRIU's log goes into an error.
@@ -50,7 +50,8 @@ pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived) -
     }
     bundle.identify(template)?;
     let cgroup = Cgroup::named(&bundle.id);
-    let mut config = String::from("tcp-close\nnetwork-lock skip\nmanage-cgroups=ignore\n");
+    // How the network was locked (not at all) stands in the images. As a line here it would crash CRIU 4.1.
+    let mut config = String::from("tcp-close\nmanage-cgroups=ignore\n");
     for fact in &arrived.manifest.mounts {
         let Some(external) = External::from_fact(fact) else { continue };
         let volume = fact.volume.as_ref().map(|volume| arrived.directory.join("volumes").join(volume));

@@ -135,6 +135,8 @@ impl ProcessSource {
         dump.file_locks = self.options.file_locks;
         dump.shell_job = !self.tree.leads_session();
         dump.parent_images = parent.map(|round| dir.parent(round, CONTAINER));
+        // The round before has been sent. In the final dump it would lengthen the freeze.
+        dump.auto_dedup = part != Part::Final && parent.is_some();
         dump.deadline = job.deadline;
         Ok(dump)
     }

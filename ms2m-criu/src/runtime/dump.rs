@@ -109,6 +109,8 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
         freeze_cgroup: wish.freezer.clone(),
         parent_images: wish.parent.as_ref().map(|parent| relative(&images, parent)),
         track_mem: wish.parent.is_some() && wish.track,
+        // The round before has been sent. In the final dump it would lengthen the freeze.
+        auto_dedup: wish.pre_dump && wish.parent.is_some(),
         deadline: wish.deadline,
         ..DumpOptions::new(pid, images)
     })

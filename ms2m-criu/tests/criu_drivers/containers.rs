@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ms2m_core::{MigrationId, Part};
 use ms2m_criu::criu::Criu;
 use ms2m_criu::local::{LocalTarget, Template};
 use ms2m_criu::runtime::{Container, Flavor, Runtime, RuntimeSource};
@@ -51,6 +52,11 @@ impl Running {
         let containers = [(NAME.to_owned(), self.id.clone())];
         let source = RuntimeSource::open(Runtime::new(self.flavor), Criu::default(), &self.work_dir, &containers).await;
         source.expect("a driver")
+    }
+
+    /// Where the driver keeps a part that it has taken.
+    pub(crate) fn part(&self, migration: &MigrationId, part: Part) -> PathBuf {
+        self.work_dir.join("migrations").join(migration.as_str()).join("source").join(part.to_string())
     }
 
     fn remove(&self, id: &str) {

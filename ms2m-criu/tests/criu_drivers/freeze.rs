@@ -1,9 +1,11 @@
 //! How long a container stands still, with pre-dump and without, side by side.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ms2m_core::engine::PreDumpPolicy;
-use ms2m_core::{CheckpointJob, CheckpointSource as _, MigrationId};
+use ms2m_core::{CheckpointJob, CheckpointSource as _, MigrationId, Part};
 use ms2m_criu::runtime::Flavor;
 use tokio::time::sleep;
 
@@ -37,6 +39,9 @@ pub(crate) async fn measured(heap_mib: u32) {
             parent = Some(round);
             sleep(BETWEEN).await;
         };
+        let first = running.part(&migration, Part::Round(1));
+        let [kept, written] = [&["--block-size=1"][..], &["--block-size=1", "--apparent-size"]].map(|options| size(options, &first));
+        assert!(kept + dirty[1] / 2 < written, "what a later round has is removed from the first: {kept} of {written} bytes are kept");
         let last = source.checkpoint(&job(parent)).await.expect("a checkpoint");
         assert_eq!(last.parent, parent, "it builds on the last round");
         source.discard(&migration).await.expect("discarded");
@@ -50,4 +55,11 @@ pub(crate) async fn measured(heap_mib: u32) {
         );
         assert!(last.archive_bytes < full.archive_bytes / 10, "the rounds were of no use");
     }
+}
+
+/// Of everything in a directory, in bytes, as `du` says.
+fn size(options: &[&str], directory: &Path) -> u64 {
+    let output = Command::new("du").arg("--summarize").args(options).arg(directory).output().expect("du");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split_whitespace().next().and_then(|bytes| bytes.parse().ok()).expect("a number")
 }
