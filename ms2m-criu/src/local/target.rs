@@ -243,7 +243,8 @@ impl RestoreTarget for LocalTarget {
     async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
         let Some(record) = Record::load(&self.work_dir, migration)? else { return Ok(CopyStatus::Gone) };
         for container in &record.containers {
-            if !self.is_running(container).await? && Cgroup::named(container).processes()?.is_empty() {
+            // In this order: the runtime need not be asked again and again.
+            if Cgroup::named(container).processes()?.is_empty() && !self.is_running(container).await? {
                 return Ok(CopyStatus::Gone);
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ms2m_core::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
-use super::Runtime;
+use super::{Flavor, Runtime};
 
 /// How long a runtime may take to answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(20);
@@ -46,6 +46,10 @@ impl Runtime {
     /// # Errors
     /// When the runtime does not answer, or not what it should.
     pub async fn state(&self, id: &str) -> Result<Option<ContainerState>> {
+        // To start it for this answer takes longer than most other steps of a migration.
+        if self.home().is_dir() && !self.directory(id).exists() {
+            return Ok(None);
+        }
         let answer = self.ask(["state", id], ANSWER).await?;
         if !answer.success {
             // runc: "container does not exist"; crun names the state file that is missing.
@@ -64,9 +68,15 @@ impl Runtime {
         Ok(Some(state))
     }
 
-    /// Where it keeps what it knows of a container.
+    /// Where it keeps what it knows of containers.
+    fn home(&self) -> PathBuf {
+        let user = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| self.flavor == Flavor::Crun && !directory.is_empty());
+        self.root.clone().unwrap_or_else(|| user.map_or_else(|| "/run".into(), PathBuf::from).join(self.flavor.to_string()))
+    }
+
+    /// Where it keeps what it knows of one.
     fn directory(&self, id: &str) -> PathBuf {
-        self.root.clone().unwrap_or_else(|| PathBuf::from("/run").join(self.flavor.to_string())).join(id)
+        self.home().join(id)
     }
 
     /// Unmounts the root file system that runc binds there for CRIU, and leaves when it is killed in the middle of a restore. To be done
