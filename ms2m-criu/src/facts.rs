@@ -13,12 +13,6 @@ pub(crate) fn cpu_features() -> Vec<String> {
     features
 }
 
-/// The features of a checkpoint that this machine lacks.
-pub(crate) fn missing_cpu_features(wanted: &[String]) -> Vec<String> {
-    let here = cpu_features();
-    wanted.iter().filter(|feature| here.binary_search(feature).is_err()).cloned().collect()
-}
-
 /// What a report shows of a manifest.
 pub(crate) fn summary(manifest: &Manifest) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::from([

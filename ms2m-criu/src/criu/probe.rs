@@ -28,6 +28,17 @@ pub struct Version {
     pub git_id: Option<String>,
 }
 
+impl Version {
+    /// Reads what [`Display`](fmt::Display) writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.splitn(3, '.').map(|part| part.parse::<u32>().ok());
+        let (major, minor) = (numbers.next()??, numbers.next()??);
+        let sublevel = numbers.next().map_or(Some(0), |number| number)?;
+        Some(Self { major, minor, sublevel, git_id: None })
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)?;

@@ -30,6 +30,9 @@ pub use model::{Descriptor, DumpStats, Images, Inventory, Machine, Mount, Proces
 pub use pagemap::PagemapTotals;
 pub use sockets::{InetSocket, TcpState, Transport, UnixSocket};
 
+/// The only format of images that CRIU has written since 1.6, as the inventory tells it.
+pub(crate) const FORMAT: u32 = 2;
+
 /// How much an image may ask of us.
 pub mod limits {
     /// Bytes of one image that is held in memory. Images of memory pages never are.

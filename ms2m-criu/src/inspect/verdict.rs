@@ -6,9 +6,7 @@ use super::machine::Here;
 use super::model::{ContainerView, Inspection, SourceKind};
 use crate::archive::Engine;
 use crate::check::{Check, worst};
-
-/// The only format of images that CRIU has written since 1.6.
-const IMAGE_VERSION: u32 = 2;
+use crate::image::FORMAT;
 
 impl Inspection {
     /// Holds the checkpoint against a machine: fills in [`checks`](Self::checks) and [`restorable`](Self::restorable).
@@ -144,7 +142,7 @@ impl ContainerView {
         let version = self.inventory.as_ref().map(|inventory| inventory.version);
         Some(if version.is_none() || self.processes.is_empty() {
             Check::fail("images", "inventory.img or pstree.img is missing").remedy("take the checkpoint again")
-        } else if version != Some(IMAGE_VERSION) {
+        } else if version != Some(FORMAT) {
             Check::fail("images", format!("of format {}, which is not known", version.unwrap_or(0)))
                 .remedy("use the ms2m and CRIU that took it")
         } else if !self.missing.is_empty() {

@@ -12,6 +12,7 @@
 
 mod bundle;
 mod cgroup;
+mod check;
 mod hostname;
 mod mount;
 mod record;

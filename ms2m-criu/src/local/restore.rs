@@ -35,7 +35,7 @@ pub(super) struct Arrived {
 }
 
 impl Arrived {
-    fn images(&self) -> PathBuf {
+    pub(super) fn images(&self) -> PathBuf {
         self.directory.join("checkpoint")
     }
 }

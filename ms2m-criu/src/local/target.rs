@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::try_join;
 use ms2m_core::{
     CopyStatus, Error, ErrorKind, InstanceId, MigrationId, Part, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend,
 };
+use tokio::sync::OnceCell;
 
 use super::bundle::{Bundle, remove_directory};
 use super::cgroup::Cgroup;
 use super::record::{self, Record};
 use super::restore::{self, Arrived};
 use super::template::Template;
-use super::{hostname, mount, surroundings};
-use crate::archive::{Limits, Manifest, extract_stream};
-use crate::criu::temporary;
+use super::{check, hostname, mount, surroundings};
+use crate::archive::{ContainerManifest, Limits, Manifest, extract_stream};
+use crate::criu::{Criu, Version, temporary};
 use crate::runtime::{ContainerStatus, Process, Runtime};
 
 /// How long processes that were killed may take to end.
@@ -28,13 +30,14 @@ pub struct LocalTarget {
     runtime: Runtime,
     work_dir: PathBuf,
     templates: Vec<Template>,
+    criu: Arc<OnceCell<Version>>,
 }
 
 impl LocalTarget {
     /// Copies made from `templates`, one for each container of the checkpoint, below `work_dir`.
     #[must_use]
     pub fn new(runtime: Runtime, work_dir: impl Into<PathBuf>, templates: Vec<Template>) -> Self {
-        Self { runtime, work_dir: work_dir.into(), templates }
+        Self { runtime, work_dir: work_dir.into(), templates, criu: Arc::default() }
     }
 
     /// The container that this part of a copy becomes.
@@ -94,34 +97,23 @@ impl LocalTarget {
                 }
             }
         }
-        self.check(&manifest)?;
-        Ok(manifest.containers.into_iter().map(|manifest| Arrived { directory: place(last.part, &manifest.name), manifest }).collect())
+        self.check(&manifest).await?;
+        let arrived = |manifest: ContainerManifest| Arrived { directory: place(last.part, &manifest.name), manifest };
+        let arrived: Vec<_> = manifest.containers.into_iter().map(arrived).collect();
+        arrived.iter().try_for_each(|arrived| check::images(&arrived.images()))?;
+        Ok(arrived)
     }
 
-    fn check(&self, manifest: &Manifest) -> Result<()> {
-        let refuse = |message: String| Err(Error::fatal(ErrorKind::Unsupported, message));
-        let runtime = manifest.runtime.as_ref().map(|runtime| runtime.name.as_str());
-        if runtime != Some(self.runtime.flavor().to_string().as_str()) {
-            let was = runtime.unwrap_or("no runtime");
-            return refuse(format!(
-                "the checkpoint was taken of a container of {was}, and this target restores with {}",
-                self.runtime.flavor()
-            ));
-        }
-        if manifest.architecture != std::env::consts::ARCH {
-            return refuse(format!("the checkpoint is of a {} machine, and this one is {}", manifest.architecture, std::env::consts::ARCH));
-        }
-        let missing = crate::facts::missing_cpu_features(&manifest.cpu_features);
-        if !missing.is_empty() {
-            let missing = missing.join(" ");
-            return refuse(format!("this machine's processor lacks what the source's has: {missing}; restore on one that has it"));
-        }
-        for template in &self.templates {
-            if !manifest.containers.iter().any(|container| container.name == template.name) {
-                return refuse(format!("the checkpoint holds no container `{}`", template.name));
-            }
-        }
-        Ok(())
+    async fn check(&self, manifest: &Manifest) -> Result<()> {
+        let features = crate::facts::cpu_features();
+        let (flavor, criu) = (self.runtime.flavor(), self.criu().await?);
+        let machine = check::Machine { flavor, criu, architecture: std::env::consts::ARCH, cpu_features: &features };
+        check::manifest(manifest, &machine, &self.templates)
+    }
+
+    /// The CRIU that the runtime will use.
+    async fn criu(&self) -> Result<&Version> {
+        Ok(self.criu.get_or_try_init(|| async { Criu::default().version().await }).await?)
     }
 
     /// Whether every container of the copy runs, and nobody is making it any more.
@@ -190,18 +182,12 @@ impl RestoreTarget for LocalTarget {
         }
         let containers = bundles.iter().map(|(bundle, _)| bundle.id.clone()).collect();
         Record { copy: job.copy.clone(), containers, promoted: false }.store(&self.work_dir, &job.migration)?;
-        for (bundle, template) in bundles {
-            let template = template.clone();
-            let prepared = blocking(move || {
-                bundle.prepare(&template)?;
-                surroundings::prepare(&bundle, &template)?;
-                Cgroup::named(&bundle.id).create()?;
-                Cgroup::named(&restore::launch_cgroup(&bundle.id)).create()
-            });
-            if let Err(error) = prepared.await {
-                self.discard(&job.migration).await?;
-                return Err(error);
-            }
+        let bundles: Vec<_> = bundles.into_iter().map(|(bundle, template)| (bundle, template.clone())).collect();
+        let prepared = blocking(move || bundles.iter().try_for_each(|(bundle, template)| prepare(bundle, template)));
+        // Asked meanwhile: it is wanted once the checkpoint is there.
+        if let Err(error) = try_join(prepared, self.criu()).await {
+            self.discard(&job.migration).await?;
+            return Err(error);
         }
         Ok(())
     }
@@ -273,6 +259,14 @@ impl RestoreTarget for LocalTarget {
         }
         remove_directory(&record::directory(&self.work_dir, migration))
     }
+}
+
+/// Makes everything for one container that does not depend on the checkpoint.
+fn prepare(bundle: &Bundle, template: &Template) -> Result<()> {
+    bundle.prepare(template)?;
+    surroundings::prepare(bundle, template)?;
+    Cgroup::named(&bundle.id).create()?;
+    Cgroup::named(&restore::launch_cgroup(&bundle.id)).create()
 }
 
 /// Removes what a container stood on that was itself once made as a copy below `work_dir`. Missing is fine.
