@@ -167,6 +167,15 @@ async fn the_work_is_done_once_while_frozen_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_dump_is_not_ended_by_a_signal_that_asks_for_it() {
+    let right = False::new(&[READ, "for signal in HUP INT QUIT TERM; do kill -$signal $$; done", POST_DUMP, READ, STATS, DONE]);
+    right.criu.dump(&right.dump(), nothing).await.expect("dumped");
+    let asked = False::new(&[READ, "kill -TERM $$; sleep 1000"]);
+    let error = asked.criu.restore(&asked.restore(), |_| nothing()).await.expect_err("a restore may be ended");
+    assert!(matches!(error, CriuError::Died { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn failed_work_fails_the_dump() {
     let right = False::new(&[READ, POST_DUMP, READ, "cp $dir/request $dir/ack", FAILED]);
     let refuse = || async { Err(Error::fatal(ErrorKind::LimitExceeded, "too many files")) };

@@ -3,7 +3,8 @@
 //! - [`Criu::dump`], [`Criu::pre_dump`] and [`Criu::restore`] take their options, and end within their deadline.
 //! - A restore that is given up (its deadline passes, its future is dropped) is killed and waited for. A dump is not: a CRIU that is
 //!   killed while its code is in the source's tasks ends the source. It loses its socket, undoes everything and ends; see
-//!   [`Criu::settle`]. `kill -9` from elsewhere remains a danger, so a CRIU that dumps is taken out of the OOM killer's sight.
+//!   [`Criu::settle`]. `kill -9` from elsewhere remains a danger, so a CRIU that dumps is taken out of the OOM killer's sight, and is deaf
+//!   to the signals by which a service is stopped.
 //! - [`DumpStats`] are CRIU's own figures. The freeze is the time in which any task stood still, [`DumpStats::freeze`].
 //! - [`CriuError`] quotes CRIU's log and says what to do about it.
 //!

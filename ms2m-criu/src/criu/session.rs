@@ -52,7 +52,8 @@ impl Session {
         let ours = std::os::unix::net::UnixStream::from(ours);
         ours.set_nonblocking(true).map_err(failed)?;
         let socket = UnixStream::from_std(ours).map_err(failed)?;
-        let (mut command, words) = (criu.command(), tempfile::tempfile().map_err(failed)?);
+        let command = if gentle { deaf(&criu.command()) } else { criu.command() };
+        let (mut command, words) = (command, tempfile::tempfile().map_err(failed)?);
         command.args(["swrk", "0"]).stdin(Stdio::from(theirs));
         let words = match criu.output_file().map_err(failed)? {
             Some((stdout, stderr)) => {
@@ -153,6 +154,14 @@ impl Session {
         let text = String::from_utf8_lossy(&bytes).trim().replace('\n', " | ");
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// The same command, which no signal ends that asks for it: whoever stops a service with all of its processes (systemd does) would end
+/// the source with CRIU. It loses its socket then, and ends by itself.
+fn deaf(command: &std::process::Command) -> std::process::Command {
+    let mut deaf = std::process::Command::new("/bin/sh");
+    deaf.args(["-c", "trap '' HUP INT QUIT TERM; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    deaf
 }
 
 async fn ended(child: Option<&mut Child>) {
