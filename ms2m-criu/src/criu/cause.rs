@@ -82,7 +82,7 @@ const KNOWN: &[(&str, Cause)] = &[
     ("A session leader of", Cause::Terminal),
     ("ctl tty", Cause::Terminal),
     ("Can't lookup mount", Cause::OutsideMount),
-    ("consider --ghost-limit", Cause::GhostLimit),
+    ("size, increase limit", Cause::GhostLimit),
     ("has bad size", Cause::FileSize),
     ("has bad mode", Cause::FileSize),
     ("has bad build-ID", Cause::FileSize),

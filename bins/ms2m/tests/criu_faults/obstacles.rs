@@ -22,12 +22,14 @@ struct Obstacle {
     options: Vec<(&'static str, String)>,
     /// A directory before all others in which programs are looked for.
     path: Option<&'static str>,
+    /// What is mounted by then, to be unmounted before anything is looked at.
+    covers: Option<&'static str>,
     exit: i32,
     says: &'static [&'static str],
 }
 
 fn obstacle(name: &'static str, exit: i32, says: &'static [&'static str]) -> Obstacle {
-    Obstacle { name, options: Vec::new(), path: None, exit, says }
+    Obstacle { name, options: Vec::new(), path: None, covers: None, exit, says }
 }
 
 impl Obstacle {
@@ -38,6 +40,11 @@ impl Obstacle {
 
     fn path(mut self, path: &'static str) -> Self {
         self.path = Some(path);
+        self
+    }
+
+    fn covers(mut self, file: &'static str) -> Self {
+        self.covers = Some(file);
         self
     }
 
@@ -55,6 +62,10 @@ impl Obstacle {
         }
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let output = tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("in time").unwrap();
+        if let Some(file) = self.covers {
+            let uncovered = std::process::Command::new("umount").arg(file).status().unwrap();
+            assert!(uncovered.success(), "{}: {file} was not covered", self.name);
+        }
         let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let words = format!("{} {}", report["reason"].as_str().unwrap_or_default(), String::from_utf8_lossy(&output.stderr));
         println!("{} ({:.1?}): {} {words}", self.name, begun.elapsed(), output.status);
@@ -115,6 +126,9 @@ fn obstacles(stage: &Stage, disks: &[Disk; 3]) -> Vec<Obstacle> {
         obstacle("no such container", FAILED, &["no such container", "`list`"]).with("--source", "nobody"),
         obstacle("the name is taken", FAILED, &["choose another name"]).with("--copy", "other"),
         obstacle("the name is the source's", FAILED, &["choose another name"]).with("--copy", stage.container.clone()),
+        obstacle("the processor lacks something", ROLLED_BACK, &["processor lacks", "restore on one that has it"])
+            .path(other_processor())
+            .covers("/proc/cpuinfo"),
         obstacle("no bundle", FAILED, &["bundle for the copy", "config.json"]).with("--bundle", "/nowhere"),
         obstacle("the base lacks the program", ROLLED_BACK, &["use the same image"]).with("--bundle", without_program),
         obstacle("the base lacks a mount", ROLLED_BACK, &["lacks", "/data"]).with("--bundle", without_mount),
@@ -140,6 +154,22 @@ fn program(name: &str, replaces: &str, script: &str) -> &'static str {
     std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", directory.display()).leak()
+}
+
+/// Once the source has been looked at, and before anything is restored, the processor has one feature less.
+fn other_processor() -> &'static str {
+    let other = Path::new(BROKEN).join("cpuinfo");
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let lacks = |line: &str| if line.starts_with("flags") { line.rsplit_once(' ').unwrap().0.to_owned() } else { line.to_owned() };
+    std::fs::write(&other, info.lines().map(|line| lacks(line) + "\n").collect::<String>()).unwrap();
+    // Whoever asks CRIU once the migration is on record is the target.
+    let once = format!("mountpoint -q /proc/cpuinfo || mount --bind {} /proc/cpuinfo", other.display());
+    let real = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    program(
+        "processor",
+        "criu",
+        &format!("[ -e /run/ms2m/states ] && [ -n \"$(ls /run/ms2m/states)\" ] && {{ {once}; }}; {real} exec criu \"$@\""),
+    )
 }
 
 /// A bundle for the copy with a root file system that has hardly anything in it.
@@ -185,8 +215,12 @@ pub(crate) async fn run_odd_sources(setting: Setting) {
     let outside = PathBuf::from("/run/outside.log");
     // perl is part of every Debian; 425 is io_uring_setup. Where the kernel refuses that, the process is like any other.
     let ring = "perl -e '$p = \"\\0\" x 120; $f = syscall(425, 8, $p); open(F, \">/ring\"); print F $f; close F; sleep 1000' </dev/null";
+    let large = "perl -e 'open(F, \">/large\"); print F \"x\" x (20 << 20); F->flush; unlink(\"/large\"); sleep 1000' </dev/null";
+    let terminal = Terminal::open();
     let cases = [
-        (Setting { stdout: Some(outside.clone()), ..setting.clone() }, "stdio outside", &["stdio", "/dev/null"] as &[_]),
+        (Setting { stdout: Some(terminal.name.clone()), ..setting.clone() }, "a terminal", &["stdio", "/dev/pts/"] as &[_]),
+        (Setting { beside: Some(large), ..setting.clone() }, "a large file without a name", &["ghost limit"]),
+        (Setting { stdout: Some(outside.clone()), ..setting.clone() }, "stdio outside", &["stdio", "/dev/null"]),
         (Setting { beside: Some(ring), ..setting.clone() }, "io_uring", &["io_uring"]),
     ];
     let mut wrong = Vec::new();
@@ -203,4 +237,20 @@ pub(crate) async fn run_odd_sources(setting: Setting) {
     }
     let _ = std::fs::remove_file(outside);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A terminal of this machine, as long as it is held.
+struct Terminal {
+    name: PathBuf,
+    _controller: rustix::fd::OwnedFd,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let controller = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+        rustix::pty::grantpt(&controller).unwrap();
+        rustix::pty::unlockpt(&controller).unwrap();
+        let name = rustix::pty::ptsname(&controller, Vec::new()).unwrap();
+        Self { name: name.into_string().unwrap().into(), _controller: controller }
+    }
 }
