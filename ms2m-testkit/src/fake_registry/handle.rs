@@ -34,6 +34,7 @@ pub(super) async fn handle(State(shared): State<Arc<Shared>>, request: HttpReque
         std::future::pending::<()>().await;
     }
     if let Some((status, retry_after)) = refused {
+        linger(body).await;
         let mut response = error(status, "DENIED");
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
@@ -247,6 +248,7 @@ async fn take(shared: &Shared, parts: &Parts, id: u64, body: Body) -> Result<usi
     loop {
         if limit.is_some_and(|limit| announced.unwrap_or(0).max(bytes) > limit) {
             broken.whole = true;
+            while let Some(Ok(_)) = body.next().await {}
             return Err(413);
         }
         let Some(piece) = body.next().await else { break };
@@ -274,6 +276,12 @@ impl Drop for Broken<'_> {
             inner.store.uploads.remove(&self.id);
         }
     }
+}
+
+/// Reads on, as servers do for a while: a connection that is closed with unread bytes takes the answer with it.
+async fn linger(body: Body) {
+    let mut body = body.into_data_stream();
+    while let Some(Ok(_)) = body.next().await {}
 }
 
 async fn patch(shared: &Shared, parts: &Parts, repository: &str, id: u64, body: Body) -> Response {

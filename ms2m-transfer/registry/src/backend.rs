@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ms2m_core::{ByteStream, Digest, Error, ErrorKind, MigrationId, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
 use oci_spec::distribution::Reference;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::client::Client;
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) options: RegistryOptions,
     /// A name for the final part besides its own.
     pub(crate) tag: Option<String>,
+    pub(crate) publishing: Mutex<()>,
     /// What is known of the largest request; 0 when nothing is.
     chunk_bytes: AtomicU64,
 }
@@ -64,7 +66,7 @@ impl Registry {
             return Err(wrong("the tag latest says nothing of which checkpoint it is".into()));
         }
         let client = Arc::new(Client::new(&reference, &options)?);
-        Ok(Self { shared: Arc::new(Shared { client, options, tag, chunk_bytes: AtomicU64::new(0) }) })
+        Ok(Self { shared: Arc::new(Shared { client, options, tag, publishing: Mutex::default(), chunk_bytes: AtomicU64::new(0) }) })
     }
 
     /// Makes a part visible whose bytes the registry has already in its repository `from` (`NAME`, of the same registry), without moving
@@ -123,6 +125,6 @@ impl TransferBackend for Registry {
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
         let discarded = discard::remove(&self.shared, |tag| part_of(tag, migration).is_some(), None).await;
-        discarded.map_err(|fault| fault.told(self.shared.client.name()).with("migration", migration))
+        discarded.map(|_| ()).map_err(|fault| fault.told(self.shared.client.name()).with("migration", migration))
     }
 }

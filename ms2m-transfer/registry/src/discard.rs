@@ -28,14 +28,23 @@ struct Tags {
     tags: Option<Vec<String>>,
 }
 
-/// Removes the images under these tags, and what of them nobody else uses, and `orphan`, a layer that may be there without an image.
+/// Blobs that may be there without an image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Orphans {
+    pub(crate) layer: Digest,
+    pub(crate) config: Digest,
+}
+
+/// Removes the images under these tags, and what of them nobody else uses, and orphans. Says whether there were such tags.
 ///
 /// # Errors
 /// When something may be left over; as much as possible is removed all the same.
-pub(crate) async fn remove(shared: &Shared, wanted: impl Fn(&str) -> bool, orphan: Option<Digest>) -> Result<(), Fault> {
-    let (mut layers, mut configs) = (BTreeSet::from_iter(orphan), BTreeSet::new());
-    let mut left = None;
+pub(crate) async fn remove(shared: &Shared, wanted: impl Fn(&str) -> bool, orphans: Option<Orphans>) -> Result<bool, Fault> {
+    let mut layers = BTreeSet::from_iter(orphans.map(|orphans| orphans.layer));
+    let mut configs = BTreeSet::from_iter(orphans.map(|orphans| orphans.config));
+    let (mut left, mut found) = (None, false);
     for tag in tags(shared).await?.iter().filter(|tag| wanted(tag)) {
+        found = true;
         match image(shared, tag).await {
             Ok(Some((config, of_image))) => {
                 configs.insert(config);
@@ -46,7 +55,7 @@ pub(crate) async fn remove(shared: &Shared, wanted: impl Fn(&str) -> bool, orpha
         }
     }
     if layers.is_empty() && configs.is_empty() {
-        return left.map_or(Ok(()), Err);
+        return left.map_or(Ok(found), Err);
     }
     // Asked again: whoever else removes the last but one image with these bytes must not leave them to us while we leave them to him.
     let others = tags(shared).await?;
@@ -56,7 +65,7 @@ pub(crate) async fn remove(shared: &Shared, wanted: impl Fn(&str) -> bool, orpha
             left = Some(fault);
         }
     }
-    left.map_or(Ok(()), Err)
+    left.map_or(Ok(found), Err)
 }
 
 /// Removes one image; what it referred to.

@@ -94,7 +94,10 @@ impl Fault {
         let error = match self {
             Self::Ours(error) => return error,
             Self::Refused { status, .. } => of_status(status),
-            Self::Lost(_) => Error::retry(ErrorKind::Unavailable, "the registry cannot be reached; is it up, and its name and port right?"),
+            Self::Lost(_) => Error::retry(
+                ErrorKind::Unavailable,
+                "the registry cannot be reached, or its connections break; is it up, are name and port right, and is the network sound?",
+            ),
             Self::TimedOut => Error::retry(ErrorKind::Timeout, "the registry does not answer in time; look at its load and its log"),
             Self::Untrusted(_) => Error::fatal(
                 ErrorKind::Unauthorized,
@@ -167,7 +170,7 @@ impl From<reqwest::Error> for Fault {
             Self::Untrusted(text)
         } else if error.is_timeout() {
             Self::TimedOut
-        } else if error.is_builder() || error.is_redirect() || error.is_decode() {
+        } else if error.is_builder() || error.is_redirect() {
             Self::Absurd(text)
         } else {
             Self::Lost(text)

@@ -9,8 +9,8 @@ use crate::fault::Fault;
 
 const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
-/// Attempts without any progress, the first one not counted. Their pauses add up to about 10 s.
-const TIMES: usize = 8;
+/// Attempts without any progress, the first one not counted. Their pauses add up to about 5 s.
+const TIMES: usize = 6;
 
 /// Doubling pauses with jitter, up to a number of attempts and a deadline.
 #[derive(Debug)]

@@ -122,6 +122,7 @@ impl Reading {
     async fn piece(&mut self) -> Result<Bytes, Fault> {
         let mut gathered = BytesMut::with_capacity(PIECE_BYTES);
         let mut pauses = Pauses::new(Instant::now() + OUTAGE);
+        let mut reached = self.at;
         while gathered.len() < PIECE_BYTES && self.at < self.end {
             let Some(response) = &mut self.response else {
                 self.connect().await?;
@@ -144,9 +145,11 @@ impl Reading {
                 Err(_) => Fault::TimedOut,
             };
             self.response = None;
-            if gathered.is_empty() {
+            // Broken again at once, or never beyond what is to be skipped.
+            if reached == self.at {
                 pauses.after(fault).await?;
             }
+            reached = self.at;
         }
         let piece = gathered.freeze();
         let Some(hash) = &self.hash else { return Ok(piece) };

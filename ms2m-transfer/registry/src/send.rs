@@ -8,8 +8,9 @@ use reqwest::StatusCode;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::Shared;
-use crate::discard;
+use crate::discard::{self, Orphans};
 use crate::fault::Fault;
+use crate::image::Image;
 use crate::pauses::Pauses;
 use crate::publish;
 use crate::session::{Mounted, Patch, Session};
@@ -37,7 +38,7 @@ pub(crate) struct Arrived {
     pub(crate) digest: Digest,
     /// The manifest's.
     pub(crate) image: Digest,
-    /// Sent again after a broken connection included.
+    /// As far as the registry has acknowledged them; those of uploads that it has forgotten included.
     pub(crate) transferred_bytes: u64,
 }
 
@@ -73,8 +74,9 @@ impl<'a> Upload<'a> {
                 }
                 None => None,
             };
-            match self.attempt(source, at, to, &mut transferred).await? {
+            match self.attempt(source, at, to).await? {
                 Ok(reached) if reached > at && source.holds(reached) => {
+                    transferred += reached - at;
                     at = reached;
                     self.pauses.forget();
                 }
@@ -82,6 +84,7 @@ impl<'a> Upload<'a> {
                 Err(fault) => {
                     let reached = self.resume(fault, to.map_or(0, |to| to - at), source).await?;
                     if reached > at {
+                        transferred += reached - at;
                         self.pauses.forget();
                     }
                     at = reached;
@@ -92,7 +95,7 @@ impl<'a> Upload<'a> {
     }
 
     /// One request. Says how far the registry has come, or why it is to be asked.
-    async fn attempt(&mut self, source: &mut Source, from: u64, to: Option<u64>, sent: &mut u64) -> Result<Result<u64, Fault>, Fault> {
+    async fn attempt(&mut self, source: &mut Source, from: u64, to: Option<u64>) -> Result<Result<u64, Fault>, Fault> {
         let Some(session) = self.session.take() else { return Err(Fault::Unresumable("there is no upload".into())) };
         // Streamed from its start: its length stays open. Else the registry wants to know which bytes these are.
         let patch = self.patch.insert(session.patch(from, to));
@@ -119,7 +122,6 @@ impl<'a> Upload<'a> {
         let (session, answer) = patch.answer().await?;
         self.patch = None;
         self.session = Some(session);
-        *sent += at - from;
         Ok(answer.map(|taken| taken.unwrap_or(at)))
     }
 
@@ -191,7 +193,10 @@ pub(crate) async fn adopt(shared: &Arc<Shared>, job: &TransferJob, digest: Diges
 /// Removes a part that may be there, in whole or in part.
 async fn forget(shared: &Shared, job: &TransferJob, layer: Digest) {
     let own = tag(&job.migration, job.part, layer);
-    if let Err(fault) = discard::remove(shared, |found| found == own, Some(layer)).await {
+    // It always has the same documents.
+    let image = Image::new(&job.migration, job.part, layer, job.archive_bytes, &shared.options);
+    let orphans = image.ok().map(|image| Orphans { layer, config: Digest::of(&image.config) });
+    if let Err(fault) = discard::remove(shared, |found| found == own, orphans).await {
         tracing::warn!(%fault, tag = own, "something of a failed transfer may be left in the registry");
     }
 }

@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, He
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use crate::auth::Action;
@@ -22,7 +22,7 @@ use crate::pauses::Pauses;
 const DIGEST: &str = "docker-content-digest";
 const CHUNK_BYTES_MIN: &str = "oci-chunk-min-length";
 /// For what is done about an upload that nobody wants any more.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL: Duration = Duration::from_secs(2);
 /// For a registry that reads a large blob once more before it takes it.
 const VERIFYING: Duration = Duration::from_secs(600);
 /// Pieces between reader and network.
@@ -205,10 +205,11 @@ impl Drop for Session {
 }
 
 async fn remove(client: Arc<Client>, location: Url) {
-    let removed = timeout(FAREWELL, client.once(Action::Push, Method::DELETE, &location, |request| request)).await;
-    match removed {
-        Ok(Ok(response)) if response.status().is_success() => {}
-        other => tracing::debug!(?other, "an unfinished upload is left to the registry's own clean-up"),
+    let mut pauses = Pauses::new(Instant::now() + FAREWELL);
+    let wanted = [StatusCode::NO_CONTENT, StatusCode::ACCEPTED, StatusCode::OK, StatusCode::NOT_FOUND];
+    let removing = client.patient(Action::Push, Method::DELETE, &location, (&wanted, &mut pauses), |request| request);
+    if !matches!(timeout(FAREWELL, removing).await, Ok(Ok(_))) {
+        tracing::debug!("an unfinished upload is left to the registry's own clean-up");
     }
 }
 
