@@ -112,6 +112,24 @@ fn nothing_leads_out_of_the_tree() {
 }
 
 #[test]
+fn an_owner_that_cannot_be_is_refused() {
+    for owner in [u64::from(u32::MAX), u64::from(u32::MAX) + 1] {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("file").unwrap();
+        header.set_size(0);
+        header.set_mode(0o644);
+        header.set_uid(owner);
+        header.set_gid(0);
+        header.set_cksum();
+        let tar = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let target = tempfile::tempdir().unwrap();
+        let error = unpack(target.path(), TreeLimits::default(), tar.as_slice()).unwrap_err();
+        assert!(matches!(error, TreeError::Io { .. }), "{error}");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
 fn limits_hold_on_both_ways() {
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("a"), vec![0; 1000]).unwrap();

@@ -77,8 +77,7 @@ impl Parent {
         let kind = header.entry_type();
         let fail = || TreeError::io(Path::new(name));
         let mode = Mode::from_raw_mode(header.mode().map_err(fail())? & 0o7777);
-        let owner = (header.uid().map_err(fail())?, header.gid().map_err(fail())?);
-        let owner = (owner.0.try_into().unwrap_or(u32::MAX), owner.1.try_into().unwrap_or(u32::MAX));
+        let owner = (id(header.uid()).map_err(fail())?, id(header.gid()).map_err(fail())?);
         let time = mtime(entry);
         if kind != EntryType::Directory {
             self.remove(name).map_err(fail())?;
@@ -174,6 +173,13 @@ impl Parent {
         let names = names.iter().map(|name| OsStr::from_bytes(name.to_bytes())).filter(|name| *name != "." && *name != "..");
         names.into_iter().try_for_each(|name| self.remove(name))
     }
+}
+
+/// A user or group. The highest number is none: to the kernel it says that the owner shall stay.
+fn id(number: io::Result<u64>) -> io::Result<u32> {
+    let number = number?;
+    let id = u32::try_from(number).ok().filter(|id| *id != u32::MAX);
+    id.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("there is no owner {number}")))
 }
 
 fn beneath(directory: &OwnedFd, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
