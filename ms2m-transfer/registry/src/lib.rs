@@ -10,14 +10,14 @@
 //!
 //! | what happens | what is done |
 //! |---|---|
-//! | the connection breaks | asks how far the upload has come and goes on there, as long as what is missing is among the last 16 MiB |
+//! | the connection breaks | asks how far the upload has come and goes on there, as long as what is missing is among the last 8 MiB |
 //! | the registry forgets a broken upload (Docker's does) | begins anew if that is possible, else the caller sends again |
 //! | 413 or 411 | goes on in pieces of 16 MiB, smaller ones if need be; for good |
 //! | 429, 5xx, no answer | again after a pause, `Retry-After` honoured |
 //! | 401 in the middle | another token, once for each request |
 //! | the caller loses interest | the upload is ended and removed |
 //!
-//! Memory: the last 16 MiB, and little else. TLS wants the program's crypto provider to be installed.
+//! Memory: the last 8 MiB (after a 413: 16 MiB), and little else. TLS wants the program's crypto provider to be installed.
 #![deny(missing_docs)]
 
 mod auth;

@@ -14,10 +14,11 @@ use crate::image::Image;
 use crate::pauses::Pauses;
 use crate::publish;
 use crate::session::{Mounted, Patch, Session};
-use crate::source::{Source, WINDOW_BYTES};
+use crate::source::Source;
 use crate::tag::tag;
 
-/// Smallest piece to try after a 413, in bytes.
+/// First and smallest piece to try after a 413, in bytes.
+const CHUNK_BYTES: u64 = 16 << 20;
 const CHUNK_BYTES_MIN: u64 = 1 << 20;
 /// For what is to be undone after a failure.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -69,6 +70,7 @@ impl<'a> Upload<'a> {
                 // From the window, so that the request's length can be kept.
                 Some(chunk) => {
                     let to = (at + chunk).min(self.job.archive_bytes);
+                    source.keep(chunk);
                     source.fill(to).await?;
                     Some(to)
                 }
@@ -130,7 +132,7 @@ impl<'a> Upload<'a> {
         let too_large = matches!(fault.status(), Some(StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LENGTH_REQUIRED));
         let least = self.session.as_ref().map_or(0, |session| session.chunk_bytes_min).max(CHUNK_BYTES_MIN);
         if too_large && (chunk == 0 || chunk > least) {
-            self.shared.set_chunk_bytes(if chunk == 0 { WINDOW_BYTES } else { (chunk / 2).max(least) });
+            self.shared.set_chunk_bytes(if chunk == 0 { CHUNK_BYTES } else { (chunk / 2).max(least) });
         } else {
             self.pauses.after(fault).await?;
         }

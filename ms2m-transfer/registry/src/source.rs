@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::hash::Hash;
 
 /// How far one can go back. What a broken connection had on its way is less: the socket buffers of both sides.
-pub(crate) const WINDOW_BYTES: u64 = 16 << 20;
+pub(crate) const WINDOW_BYTES: u64 = 8 << 20;
 /// Smaller pieces are put together, so that neither the window nor the network is full of crumbs.
 const PIECE_BYTES_MIN: usize = 256 << 10;
 
@@ -22,6 +22,7 @@ pub(crate) struct Source {
     /// Crumbs.
     gathered: BytesMut,
     window: VecDeque<Bytes>,
+    window_bytes: u64,
     /// Where the window begins, and where it ends.
     begin: u64,
     end: u64,
@@ -37,6 +38,7 @@ impl Source {
             hash: Hash::new(),
             gathered: BytesMut::new(),
             window: VecDeque::new(),
+            window_bytes: WINDOW_BYTES,
             begin: 0,
             end: 0,
             whole: false,
@@ -62,6 +64,11 @@ impl Source {
             start = next;
         }
         Err(Fault::Ours(Error::undo(ErrorKind::Invariant, "bytes were asked for that have not been read")))
+    }
+
+    /// Keeps so many bytes from now on, if that is more.
+    pub(crate) fn keep(&mut self, bytes: u64) {
+        self.window_bytes = self.window_bytes.max(bytes);
     }
 
     /// Reads until the window reaches `end` or the body ends.
@@ -115,7 +122,7 @@ impl Source {
             room.send(piece.clone());
             self.end += piece.len() as u64;
             self.window.push_back(piece);
-            while self.window.front().is_some_and(|first| self.end - self.begin - first.len() as u64 >= WINDOW_BYTES) {
+            while self.window.front().is_some_and(|first| self.end - self.begin - first.len() as u64 >= self.window_bytes) {
                 self.begin += self.window.pop_front().map_or(0, |first| first.len() as u64);
             }
             return Ok(true);
