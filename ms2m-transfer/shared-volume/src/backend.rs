@@ -14,6 +14,7 @@ use crate::{receive, send};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SharedVolume {
     directory: PathBuf,
+    bytes_max: Option<u64>,
 }
 
 impl SharedVolume {
@@ -21,7 +22,13 @@ impl SharedVolume {
     /// memory.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), bytes_max: None }
+    }
+
+    /// Refuses parts of more bytes than this.
+    #[must_use]
+    pub fn limited_to(self, bytes_max: u64) -> Self {
+        Self { bytes_max: Some(bytes_max), ..self }
     }
 
     fn migration(&self, migration: &MigrationId) -> PathBuf {
@@ -41,13 +48,23 @@ impl TransferBackend for SharedVolume {
     }
 
     fn capability(&self) -> TransferCapability {
-        TransferCapability { resumes: false, bytes_max: None }
+        TransferCapability { resumes: false, bytes_max: self.bytes_max }
     }
 
     async fn send(&self, job: &TransferJob, body: ByteStream) -> Result<Receipt> {
+        if let Some(bytes_max) = self.bytes_max.filter(|bytes_max| job.archive_bytes > *bytes_max) {
+            let message =
+                format!("the checkpoint has {} bytes, more than the {bytes_max} that are allowed; raise the limit", job.archive_bytes);
+            return Err(Error::undo(ErrorKind::LimitExceeded, message).with("migration", &job.migration).with("part", job.part));
+        }
         let directory = self.migration(&job.migration);
         let sent = tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, body)).await;
-        let timeout = |_| Error::retry(ErrorKind::Timeout, "the checkpoint did not get into the shared directory in time");
+        let timeout = |_| {
+            Error::retry(
+                ErrorKind::Timeout,
+                "the checkpoint did not get into the shared directory in time; is it a network file system whose server is away?",
+            )
+        };
         let digest = sent.map_err(timeout).flatten().map_err(|error| error.with("migration", &job.migration).with("part", job.part))?;
         Ok(Receipt {
             migration: job.migration.clone(),

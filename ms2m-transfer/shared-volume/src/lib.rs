@@ -5,12 +5,15 @@
 //! DIRECTORY/MIGRATION/round-1.sha256-…  final.sha256-…    one file for each part that has arrived
 //! DIRECTORY/MIGRATION/.final.4711-0.part                  on its way
 //! ```
-//! A part appears under its name only when it is complete, by a rename within its directory. Its digest is computed while it passes, and
+//! A part appears under its name only when it is complete, by a rename within its directory, and file and directory are on disk
+//! before the call returns. Runs of zeroes of 64 KiB and more become holes. Its digest is computed while it passes, and
 //! again while it is read.
 #![deny(missing_docs)]
 
 mod backend;
+mod publish;
 mod receive;
 mod send;
+mod sparse;
 
 pub use backend::SharedVolume;

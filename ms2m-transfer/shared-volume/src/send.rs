@@ -1,7 +1,6 @@
 //! Into the directory: bytes come from a stream, a thread of its own writes and digests them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +12,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::backend::{failed, file_name};
+use crate::publish::Publication;
+use crate::sparse::Sparse;
 
 /// Pieces between reader and writer. Of 1 MiB each: enough to hide the other side's hiccups, little to hold.
 const PIECES: usize = 4;
@@ -23,9 +24,11 @@ static CALLS: AtomicU64 = AtomicU64::new(0);
 /// Writes `body` to a file in `directory`, which appears when it is complete.
 pub(crate) async fn send(directory: &Path, part: Part, archive_bytes: u64, mut body: ByteStream) -> Result<Digest> {
     let (sender, receiver) = mpsc::channel(PIECES);
+    let publication = Publication::default();
+    let claim = publication.claim();
     let writer = {
         let directory = directory.to_owned();
-        tokio::task::spawn_blocking(move || Unfinished::create(directory, part)?.write(archive_bytes, receiver))
+        tokio::task::spawn_blocking(move || Unfinished::create(directory, part)?.write(archive_bytes, receiver, &publication))
     };
     let mut broken = None;
     while let Some(piece) = body.next().await {
@@ -49,7 +52,11 @@ pub(crate) async fn send(directory: &Path, part: Part, archive_bytes: u64, mut b
     let written = writer.await.map_err(|error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error))?;
     match broken {
         Some(error) => Err(error),
-        None => written,
+        None => {
+            let digest = written?;
+            claim.keep();
+            Ok(digest)
+        }
     }
 }
 
@@ -64,6 +71,10 @@ struct Unfinished {
 impl Unfinished {
     fn create(directory: PathBuf, part: Part) -> Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed("made", &directory))?;
+        if let Some(above) = directory.parent() {
+            // Else a power cut could take the directory with all that is in it.
+            File::open(above).and_then(|above| above.sync_all()).map_err(failed("written", above))?;
+        }
         let call = CALLS.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(format!(".{part}.{}-{call}.part", std::process::id()));
         // A dead process of this number may have left one.
@@ -73,23 +84,22 @@ impl Unfinished {
     }
 
     /// Writes until the end was announced. When the stream just breaks off, nothing appears.
-    fn write(mut self, archive_bytes: u64, mut pieces: mpsc::Receiver<Option<Bytes>>) -> Result<Digest> {
+    fn write(self, archive_bytes: u64, mut pieces: mpsc::Receiver<Option<Bytes>>, publication: &Publication) -> Result<Digest> {
         let wrong = |bytes: u64| {
             let message = format!("the checkpoint has {bytes} bytes instead of the {archive_bytes} that were announced");
             Error::undo(ErrorKind::Corrupt, message)
         };
-        let (mut digest, mut bytes) = (Sha256::new(), 0_u64);
+        let (mut digest, mut bytes, mut sparse) = (Sha256::new(), 0_u64, Sparse::new(&self.file));
         while let Some(piece) = pieces.blocking_recv() {
             let Some(piece) = piece else {
                 if bytes != archive_bytes {
                     return Err(wrong(bytes));
                 }
+                sparse.finish().map_err(failed("written", &self.path))?;
                 // Network file systems report a full disk as late as this.
-                self.file.sync_data().map_err(failed("written", &self.path))?;
+                self.file.sync_all().map_err(failed("written", &self.path))?;
                 let digest = Digest::from_bytes(digest.finalize().into());
-                let name = file_name(self.part, digest);
-                std::fs::rename(&self.path, self.directory.join(&name)).map_err(failed("renamed", &self.path))?;
-                self.remove_others(&name)?;
+                publication.publish(&self.path, &self.directory, self.part, &file_name(self.part, digest))?;
                 return Ok(digest);
             };
             bytes += piece.len() as u64;
@@ -97,23 +107,9 @@ impl Unfinished {
                 return Err(wrong(bytes));
             }
             digest.update(&piece);
-            self.file.write_all(&piece).map_err(failed("written", &self.path))?;
+            sparse.write(&piece).map_err(failed("written", &self.path))?;
         }
         Err(Error::retry(ErrorKind::Unavailable, "the checkpoint broke off"))
-    }
-}
-
-impl Unfinished {
-    /// This one replaces what the same part was before.
-    fn remove_others(&self, name: &str) -> Result<()> {
-        let prefix = format!("{}.", self.part);
-        for entry in std::fs::read_dir(&self.directory).map_err(failed("listed", &self.directory))?.flatten() {
-            let other = entry.file_name();
-            if other.to_string_lossy().starts_with(&prefix) && other != name {
-                std::fs::remove_file(entry.path()).map_err(failed("removed", &entry.path()))?;
-            }
-        }
-        Ok(())
     }
 }
 

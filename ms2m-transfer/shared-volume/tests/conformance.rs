@@ -8,7 +8,7 @@ use ms2m_transfer_shared_volume::SharedVolume;
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let directory = tempfile::tempdir().unwrap();
-    conformance::transfer(async || Arc::new(SharedVolume::new(directory.path().join("shared")))).await;
+    conformance::transfer(async || Arc::new(SharedVolume::new(directory.path().join("shared")).limited_to(64 << 20))).await;
     // Whatever went wrong in there, no unfinished file is left.
     let names = walk(directory.path());
     assert!(!names.iter().any(|name| name.ends_with(".part")), "{names:?}");
