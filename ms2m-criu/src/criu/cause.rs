@@ -32,6 +32,8 @@ pub enum Cause {
     FileMissing,
     /// A process id is taken already.
     PidInUse,
+    /// A port or a connection is taken already.
+    AddressInUse,
     /// The disk is full.
     NoSpace,
     /// The kernel lacks memory tracking.
@@ -89,6 +91,8 @@ const KNOWN: &[(&str, Cause)] = &[
     ("Pid mismatch", Cause::PidInUse),
     ("Can't fork for", Cause::PidInUse),
     ("is already in use", Cause::PidInUse),
+    ("Can't bind inet socket", Cause::AddressInUse),
+    ("Can't connect inet socket back", Cause::AddressInUse),
     ("Can't open file", Cause::FileMissing),
     ("Tracking memory is not available", Cause::NoMemTrack),
     ("Memory tracking is not supported", Cause::NoMemTrack),
@@ -140,6 +144,10 @@ impl Cause {
             Self::FileSize => "a file differs from the one at the dump: the same file system is needed where it is restored",
             Self::FileMissing => "a file of the source is missing where it is restored: bring it there, or use the same image",
             Self::PidInUse => "a process id of the source is taken here: restore into a pid namespace of its own",
+            Self::AddressInUse => {
+                "a port or connection of the source is taken in the copy's network: give the copy a network of its own, or wait a minute for \
+                 the kernel to forget a connection that was there before"
+            }
             Self::NoSpace => "make room on the disk of the images",
             Self::NoMemTrack => "go without pre-dump: this kernel has no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY)",
             Self::KernelFeature => "the kernel lacks what CRIU needs: `criu check --all` names it",
@@ -161,7 +169,7 @@ impl Cause {
             Self::Permission => ErrorKind::Unauthorized,
             Self::NoProcess | Self::FileMissing => ErrorKind::NotFound,
             Self::FileSize | Self::BadImages => ErrorKind::Corrupt,
-            Self::PidInUse => ErrorKind::AlreadyExists,
+            Self::PidInUse | Self::AddressInUse => ErrorKind::AlreadyExists,
             Self::Traced | Self::TcpInFlight => ErrorKind::Unavailable,
             Self::FreezeTimeout => ErrorKind::Timeout,
             _ => ErrorKind::Unsupported,

@@ -26,6 +26,7 @@ pub enum Magic {
     FileLocks,
     Cpuinfo,
     Stats,
+    TcpStream,
 }
 
 const COMMON: u32 = 0x5456_4319;
@@ -50,6 +51,7 @@ impl Magic {
             Self::FileLocks => 0x5432_3616,
             Self::Cpuinfo => 0x6140_4013,
             Self::Stats => 0x5709_3306,
+            Self::TcpStream => 0x5146_5506,
         }
     }
 

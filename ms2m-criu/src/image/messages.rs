@@ -193,6 +193,8 @@ pub(super) struct PtyEntry {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct InetEntry {
+    #[prost(uint32, tag = "2")]
+    pub(super) inode: u32,
     #[prost(uint32, tag = "3")]
     pub(super) family: u32,
     #[prost(uint32, tag = "4")]

@@ -13,6 +13,7 @@
 //! assert_eq!(Images::decode(&files).unwrap().inventory.unwrap().version, 2);
 //! ```
 
+pub(crate) mod closing;
 mod cpu;
 mod decode;
 mod files;
@@ -21,6 +22,7 @@ mod messages;
 mod model;
 mod pagemap;
 mod sockets;
+pub(crate) mod stream;
 
 pub use cpu::{CpuInfo, feature_names, xstate_names};
 pub use decode::{is_wanted, read_directory};

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ms2m_core::{Error, ErrorKind, Result};
-use oci_spec::runtime::{Linux, Mount};
+use ms2m_core::{Error, ErrorKind, InstanceId, Result};
+use oci_spec::runtime::{Linux, LinuxNamespaceBuilder, LinuxNamespaceType, Mount};
 
 use super::mount;
 use super::template::{BaseRootfs, Template};
@@ -51,11 +51,14 @@ impl Bundle {
     }
 
     /// Makes everything that does not depend on the checkpoint. Made already is fine.
-    pub(super) fn prepare(&self, template: &Template) -> Result<()> {
+    ///
+    /// `copy` is who its application will be, `network` the file of the network namespace that it joins, if not that of its configuration.
+    pub(super) fn prepare(&self, template: &Template, copy: &InstanceId, network: Option<&Path>) -> Result<()> {
         make_directory(&self.directory, 0o700)?;
         make_directory(&self.rootfs(), 0o755)?;
         self.base(&template.rootfs)?;
-        self.configure(template)
+        write(&self.identity(), &format!("{copy}\n"))?;
+        self.configure(template, copy, network)
     }
 
     fn base(&self, base: &BaseRootfs) -> Result<()> {
@@ -78,28 +81,29 @@ impl Bundle {
         }
     }
 
-    fn configure(&self, template: &Template) -> Result<()> {
+    fn configure(&self, template: &Template, copy: &InstanceId, network: Option<&Path>) -> Result<()> {
         let mut spec = template.spec.clone();
         let mut root = spec.root().clone().unwrap_or_default();
         root.set_path("rootfs".into());
         spec.set_root(Some(root));
         if spec.hostname().is_some() {
-            spec.set_hostname(Some(self.id.clone()));
+            spec.set_hostname(Some(copy.to_string()));
         }
         let mut annotations = spec.annotations().clone().unwrap_or_default();
         annotations.insert(CRIU_CONFIG.to_owned(), self.criu_config().display().to_string());
         spec.set_annotations(Some(annotations));
         let mut linux: Linux = spec.linux().clone().unwrap_or_default();
         linux.set_cgroups_path(Some(format!("/{}", self.id).into()));
+        if let Some(network) = network {
+            join(&mut linux, network)?;
+        }
         spec.set_linux(Some(linux));
-        write(&self.identity(), &format!("{}\n", self.id))?;
         for mount in spec.mounts_mut().iter_mut().flatten() {
             if mount.destination() == &template.identity_file {
                 mount.set_source(Some(self.identity()));
             }
         }
-        let json = serde_json::to_string_pretty(&spec)
-            .map_err(|error| Error::fatal(ErrorKind::Invalid, "the copy's configuration cannot be written").caused_by(error))?;
+        let json = serde_json::to_string_pretty(&spec).map_err(invalid)?;
         write(&self.directory.join("config.json"), &json)
     }
 
@@ -121,7 +125,7 @@ impl Bundle {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io("the identity file", &file)(error)),
             _ => {}
         }
-        write(&file, &format!("{}\n", self.id))
+        std::fs::copy(self.identity(), &file).map(drop).map_err(io("the identity file", &file))
     }
 
     /// Removes it with its mounts. Missing is fine.
@@ -129,6 +133,20 @@ impl Bundle {
         mount::detach_below(&self.directory)?;
         remove_directory(&self.directory)
     }
+}
+
+/// Puts a container into a network namespace that exists.
+fn join(linux: &mut Linux, network: &Path) -> Result<()> {
+    let kind = LinuxNamespaceType::Network;
+    let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+    namespaces.retain(|namespace| namespace.typ() != kind);
+    namespaces.push(LinuxNamespaceBuilder::default().typ(kind).path(network).build().map_err(invalid)?);
+    linux.set_namespaces(Some(namespaces));
+    Ok(())
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::fatal(ErrorKind::Invalid, "the copy's configuration cannot be written").caused_by(error)
 }
 
 pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {

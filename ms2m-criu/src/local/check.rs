@@ -94,7 +94,7 @@ mod tests {
 
     use super::*;
     use crate::archive::{ContainerManifest, RuntimeFact};
-    use crate::local::BaseRootfs;
+    use crate::local::{BaseRootfs, Network};
 
     fn taken() -> Manifest {
         Manifest {
@@ -113,6 +113,7 @@ mod tests {
             rootfs: BaseRootfs::CopyOf(PathBuf::new()),
             externals: Vec::new(),
             identity_file: PathBuf::new(),
+            network: Network::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! WORK/containers/COPY[-NAME]/      the copy's bundle; it stays with the copy
 //!     config.json criu.conf identity
+//!     network                       in the first one's: the network namespace that they share, if it is their own
 //!     rootfs/ upper/ overlay/       its root file system
 //!     mounts/                       tmpfs mounts that CRIU takes over; gone once the copy runs
 //!     restore/                      CRIU's log
@@ -10,11 +11,16 @@
 //! WORK/migrations/MIGRATION/copy/   what has arrived, and who is being made; gone with the migration
 //! ```
 
+mod arrival;
 mod bundle;
 mod cgroup;
 mod check;
+mod connections;
 mod hostname;
 mod mount;
+mod namespace;
+mod network;
+mod push;
 mod record;
 mod restore;
 mod surroundings;
@@ -22,6 +28,7 @@ mod target;
 mod template;
 
 pub(crate) use self::mount::detach_below;
+pub use self::network::Network;
 pub use self::target::LocalTarget;
 pub(crate) use self::target::remove_bundle;
 pub use self::template::{BaseRootfs, IDENTITY_FILE, Template};

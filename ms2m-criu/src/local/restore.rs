@@ -1,18 +1,18 @@
 //! From what has arrived to a living container.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ms2m_core::{Error, ErrorKind, Result};
 use tokio::process::Command;
 
+use super::arrival::Arrived;
 use super::bundle::{Bundle, io, make_directory, write};
 use super::cgroup::Cgroup;
 use super::surroundings;
 use super::template::Template;
-use crate::archive::ContainerManifest;
 use crate::criu::Cause;
 use crate::runtime::{External, Flavor, Runtime, hangs, last_words};
 use crate::tree::{TreeLimits, unpack};
@@ -26,22 +26,8 @@ const CRIU_LATE: Duration = Duration::from_secs(15);
 /// How much of CRIU's log goes into an error.
 const LOG_LINES: usize = 6;
 
-/// What one container is restored from.
-#[derive(Clone, Debug)]
-pub(super) struct Arrived {
-    /// `containers/NAME` of the checkpoint.
-    pub(super) directory: PathBuf,
-    pub(super) manifest: ContainerManifest,
-}
-
-impl Arrived {
-    pub(super) fn images(&self) -> PathBuf {
-        self.directory.join("checkpoint")
-    }
-}
-
-/// Puts the container's files and mounts into their places.
-pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived) -> Result<()> {
+/// Puts the container's files and mounts into their places. Connections that its images still hold are restored when it is `connected`.
+pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, connected: bool) -> Result<()> {
     let layer = arrived.directory.join("rootfs-diff.tar");
     match File::open(&layer) {
         Ok(file) => unpack(&bundle.rootfs(), TreeLimits::default(), std::io::BufReader::with_capacity(1 << 18, file))?,
@@ -50,8 +36,9 @@ pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived) -
     }
     bundle.identify(template)?;
     let cgroup = Cgroup::named(&bundle.id);
+    let connections = if connected { "tcp-established" } else { "tcp-close" };
     // How the network was locked (not at all) stands in the images. As a line here it would crash CRIU 4.1.
-    let mut config = String::from("tcp-close\nmanage-cgroups=ignore\n");
+    let mut config = format!("{connections}\nmanage-cgroups=ignore\n");
     for fact in &arrived.manifest.mounts {
         let Some(external) = External::from_fact(fact) else { continue };
         let volume = fact.volume.as_ref().map(|volume| arrived.directory.join("volumes").join(volume));

@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::future::try_join;
+use futures_util::future::{join_all, try_join, try_join_all};
 use ms2m_core::{
-    CopyStatus, Error, ErrorKind, InstanceId, MigrationId, Part, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend,
+    CopyStatus, Error, ErrorKind, InstanceId, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend,
 };
 use tokio::sync::OnceCell;
 
+use super::arrival::{Arrivals, Arrived};
 use super::bundle::{Bundle, remove_directory};
 use super::cgroup::Cgroup;
+use super::network::Namespace;
 use super::record::{self, Record};
-use super::restore::{self, Arrived};
 use super::template::Template;
-use super::{check, hostname, mount, surroundings};
-use crate::archive::{ContainerManifest, Limits, Manifest, extract_stream};
+use super::{check, connections, hostname, mount, push, restore, surroundings};
 use crate::criu::{Criu, Version, temporary};
 use crate::runtime::{ContainerStatus, Process, Runtime};
 
@@ -50,65 +50,20 @@ impl LocalTarget {
         self.templates.iter().map(bundle).collect()
     }
 
-    fn arrivals(&self, migration: &MigrationId) -> PathBuf {
-        record::directory(&self.work_dir, migration).join("arrived")
+    /// The network that is the copy's and not the source's, if there is one.
+    fn network(&self, copy: &InstanceId) -> Option<Namespace> {
+        let (bundle, template) = self.bundles(copy).into_iter().next()?;
+        Namespace::of(&template.network, bundle.directory())
+    }
+
+    fn arrivals(&self, migration: &MigrationId) -> Arrivals {
+        Arrivals { directory: record::directory(&self.work_dir, migration).join("arrived") }
     }
 
     async fn is_running(&self, container: &str) -> Result<bool> {
         let Some(state) = self.runtime.state(container).await? else { return Ok(false) };
         let alive = Process::open(state.pid)?.is_some_and(|process| process.is_alive().unwrap_or(true));
         Ok(alive && state.status != ContainerStatus::Stopped)
-    }
-
-    async fn unpack(&self, migration: &MigrationId, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
-        let target = self.arrivals(migration).join(receipt.part.to_string());
-        let manifest = target.join(crate::archive::MANIFEST);
-        if let Ok(json) = std::fs::read(&manifest) {
-            return Ok(Manifest::parse(&json)?);
-        }
-        std::fs::create_dir_all(self.arrivals(migration)).map_err(super::bundle::io("the directory", &target))?;
-        // It gets its name when it is complete: a driver before this one may have been killed half way.
-        let partial = target.with_extension("partial");
-        remove_directory(&partial)?;
-        let extracted = extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?;
-        let manifest = extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))?;
-        std::fs::rename(&partial, &target).map_err(super::bundle::io("the directory", &target))?;
-        Ok(manifest)
-    }
-
-    /// The final part with the rounds that it builds on beside it.
-    async fn gather(&self, job: &RestoreJob, receipts: &[Receipt], transfer: &dyn TransferBackend) -> Result<Vec<Arrived>> {
-        let Some((last, rounds)) = receipts.split_last() else {
-            return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
-        };
-        let arrivals = self.arrivals(&job.migration);
-        let manifest = self.unpack(&job.migration, last, transfer).await?;
-        let place = |part: Part, name: &str| arrivals.join(part.to_string()).join("containers").join(name);
-        for round in rounds {
-            let part = self.unpack(&job.migration, round, transfer).await?;
-            let Part::Round(number) = round.part else { continue };
-            for container in &part.containers {
-                let images = format!("pre-{number}");
-                let (from, to) = (place(round.part, &container.name).join(&images), place(last.part, &container.name).join(&images));
-                match std::fs::rename(&from, &to) {
-                    // Moved by a call before this one.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
-                    moved => moved.map_err(super::bundle::io("the pre-dump round", &from))?,
-                }
-            }
-        }
-        self.check(&manifest).await?;
-        let arrived = |manifest: ContainerManifest| Arrived { directory: place(last.part, &manifest.name), manifest };
-        let arrived: Vec<_> = manifest.containers.into_iter().map(arrived).collect();
-        arrived.iter().try_for_each(|arrived| check::images(&arrived.images()))?;
-        Ok(arrived)
-    }
-
-    async fn check(&self, manifest: &Manifest) -> Result<()> {
-        let features = crate::facts::cpu_features();
-        let (flavor, criu) = (self.runtime.flavor(), self.criu().await?);
-        let machine = check::Machine { flavor, criu, architecture: std::env::consts::ARCH, cpu_features: &features };
-        check::manifest(manifest, &machine, &self.templates)
     }
 
     /// The CRIU that the runtime will use.
@@ -127,20 +82,67 @@ impl LocalTarget {
         Ok(true)
     }
 
-    /// What is left to do for a copy that runs.
-    async fn settle(&self, copy: &InstanceId) -> Result<()> {
-        for (bundle, template) in self.bundles(copy) {
-            if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, template.has_own_hostname()) {
-                hostname::set(state.pid, copy.as_str())?;
+    /// Makes all containers of a copy live. After an error some of them may.
+    async fn make(&self, copy: &InstanceId, arrived: Vec<Arrived>, deadline: Duration) -> Result<()> {
+        let begun = Instant::now();
+        let (network, images) = (self.network(copy), arrived.clone());
+        let locked = network.clone();
+        blocking(move || {
+            let Some(network) = &locked else { return Ok(()) };
+            connections::close_outer(&images, network)?;
+            network.lock()
+        })
+        .await?;
+        let connected = network.is_some();
+        let members = self.bundles(copy).into_iter().zip(arrived).map(|((bundle, template), arrived)| async move {
+            let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
+            blocking(move || restore::furnish(&place, &wanted, &files, connected)).await?;
+            restore::restore(&self.runtime, &bundle, &arrived, deadline.saturating_sub(begun.elapsed())).await?;
+            // crun puts only the first process into the container's cgroup.
+            Cgroup::named(&bundle.id).adopt(&Cgroup::named(&restore::launch_cgroup(&bundle.id)))?;
+            Ok::<_, Error>(bundle)
+        });
+        // All of them to their end: who gives up early leaves something half-made.
+        let mut living = Vec::new();
+        for bundle in join_all(members).await {
+            let bundle = bundle?;
+            let processes = Cgroup::named(&bundle.id).processes()?;
+            if processes.is_empty() {
+                let message = "a container of the copy has ended as soon as it was restored";
+                return Err(Error::undo(ErrorKind::Other, message).with("container", &bundle.id));
             }
-            // The copy has its own hold on what was mounted for it.
-            mount::detach_below(&bundle.mounts())?;
+            living.extend(processes);
+        }
+        unlock(network).await?;
+        if connected {
+            let push = move || {
+                push::push(&living);
+                Ok(())
+            };
+            blocking(push).await?;
         }
         Ok(())
     }
 
+    /// What is left to do for a copy that runs.
+    async fn settle(&self, copy: &InstanceId) -> Result<()> {
+        let settle = |(bundle, template): (Bundle, &Template)| {
+            let named = template.has_own_hostname();
+            async move {
+                if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, named) {
+                    hostname::set(state.pid, copy.as_str())?;
+                }
+                // The copy has its own hold on what was mounted for it.
+                mount::detach_below(&bundle.mounts())
+            }
+        };
+        try_join_all(self.bundles(copy).into_iter().map(settle)).await.map(drop)
+    }
+
     /// Kills what there is of a copy, for certain: first whoever might still be making it, then what was made.
     async fn end(&self, copy: &InstanceId) -> Result<()> {
+        // First: a connection whose end cannot get through is not forgotten, and in the way of the next attempt.
+        unlock(self.network(copy)).await?;
         for (bundle, _) in self.bundles(copy) {
             self.end_one(&bundle).await?;
         }
@@ -183,7 +185,12 @@ impl RestoreTarget for LocalTarget {
         let containers = bundles.iter().map(|(bundle, _)| bundle.id.clone()).collect();
         Record { copy: job.copy.clone(), containers, promoted: false }.store(&self.work_dir, &job.migration)?;
         let bundles: Vec<_> = bundles.into_iter().map(|(bundle, template)| (bundle, template.clone())).collect();
-        let prepared = blocking(move || bundles.iter().try_for_each(|(bundle, template)| prepare(bundle, template)));
+        let (copy, network) = (job.copy.clone(), self.network(&job.copy));
+        let prepared = blocking(move || {
+            bundles.iter().try_for_each(|(bundle, template)| prepare(bundle, template, &copy, network.as_ref()))?;
+            // It is kept in the first one's bundle.
+            network.map_or(Ok(()), |network| network.prepare())
+        });
         // Asked meanwhile: it is wanted once the checkpoint is there.
         if let Err(error) = try_join(prepared, self.criu()).await {
             self.discard(&job.migration).await?;
@@ -193,33 +200,26 @@ impl RestoreTarget for LocalTarget {
     }
 
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
-        self.unpack(&job.migration, receipt, &*transfer).await.map(drop)
+        self.arrivals(&job.migration).unpack(receipt, &*transfer).await.map(drop)
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
         let begun = Instant::now();
         if self.is_complete(&job.copy).await? {
+            unlock(self.network(&job.copy)).await?;
             self.settle(&job.copy).await?;
             return Ok(Restored { copy: job.copy.clone(), restore: Duration::ZERO });
         }
         // Whoever was at it when the driver before this one ended.
         self.end(&job.copy).await?;
-        let arrived = self.gather(job, receipts, &*transfer).await?;
-        let left = || job.deadline.saturating_sub(begun.elapsed());
-        for (bundle, template) in self.bundles(&job.copy) {
-            let Some(arrived) = arrived.iter().find(|arrived| arrived.manifest.name == template.name).cloned() else { continue };
-            let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
-            let restored = async {
-                blocking(move || restore::furnish(&place, &wanted, &files)).await?;
-                restore::restore(&self.runtime, &bundle, &arrived, left()).await?;
-                // crun puts only the first process into the container's cgroup.
-                Cgroup::named(&bundle.id).adopt(&Cgroup::named(&restore::launch_cgroup(&bundle.id)))
-            };
-            if let Err(error) = restored.await {
-                // No half-made copy may live on.
-                self.end(&job.copy).await?;
-                return Err(error);
-            }
+        let features = crate::facts::cpu_features();
+        let (flavor, criu) = (self.runtime.flavor(), self.criu().await?);
+        let machine = check::Machine { flavor, criu, architecture: std::env::consts::ARCH, cpu_features: &features };
+        let arrived = self.arrivals(&job.migration).gather(receipts, &*transfer, &machine, &self.templates).await?;
+        if let Err(error) = self.make(&job.copy, arrived, job.deadline.saturating_sub(begun.elapsed())).await {
+            // No half-made copy may live on.
+            self.end(&job.copy).await?;
+            return Err(error);
         }
         let restore = begun.elapsed();
         self.settle(&job.copy).await?;
@@ -230,11 +230,11 @@ impl RestoreTarget for LocalTarget {
         let Some(record) = Record::load(&self.work_dir, migration)? else { return Ok(CopyStatus::Gone) };
         for container in &record.containers {
             // In this order: the runtime need not be asked again and again.
-            if Cgroup::named(container).processes()?.is_empty() && !self.is_running(container).await? {
-                return Ok(CopyStatus::Gone);
+            if !Cgroup::named(container).processes()?.is_empty() || self.is_running(container).await? {
+                return Ok(CopyStatus::Present);
             }
         }
-        Ok(CopyStatus::Present)
+        Ok(CopyStatus::Gone)
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {
@@ -245,12 +245,13 @@ impl RestoreTarget for LocalTarget {
             Cgroup::named(&restore::launch_cgroup(container)).remove()?;
         }
         // The record stays: whether the copy lives is asked until the source is retired.
-        remove_directory(&self.arrivals(migration))
+        remove_directory(&self.arrivals(migration).directory)
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
         match Record::load(&self.work_dir, migration)? {
             Some(record) if !record.promoted => {
+                unlock(self.network(&record.copy)).await?;
                 for container in &record.containers {
                     self.remove(&Bundle::new(&self.work_dir, container)).await?;
                 }
@@ -262,8 +263,8 @@ impl RestoreTarget for LocalTarget {
 }
 
 /// Makes everything for one container that does not depend on the checkpoint.
-fn prepare(bundle: &Bundle, template: &Template) -> Result<()> {
-    bundle.prepare(template)?;
+fn prepare(bundle: &Bundle, template: &Template, copy: &InstanceId, network: Option<&Namespace>) -> Result<()> {
+    bundle.prepare(template, copy, network.map(Namespace::path))?;
     surroundings::prepare(bundle, template)?;
     Cgroup::named(&bundle.id).create()?;
     Cgroup::named(&restore::launch_cgroup(&bundle.id)).create()
@@ -272,6 +273,10 @@ fn prepare(bundle: &Bundle, template: &Template) -> Result<()> {
 /// Removes what a container stood on that was itself once made as a copy below `work_dir`. Missing is fine.
 pub(crate) fn remove_bundle(work_dir: &std::path::Path, container: &str) -> Result<()> {
     Bundle::new(work_dir, container).remove()
+}
+
+async fn unlock(network: Option<Namespace>) -> Result<()> {
+    blocking(move || network.map_or(Ok(()), |network| network.unlock())).await
 }
 
 /// File system calls on a thread where they may block.

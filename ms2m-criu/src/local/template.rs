@@ -6,6 +6,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde::{Deserialize, Serialize};
 
+use super::network::Network;
 use crate::runtime::{Container, External};
 
 /// Where the copy's root file system comes from. What the source has written arrives with the checkpoint.
@@ -31,6 +32,9 @@ pub struct Template {
     pub externals: Vec<External>,
     /// The file in the container from which the application learns which instance it is.
     pub identity_file: PathBuf,
+    /// Its network, the same for all containers of a copy.
+    #[serde(default)]
+    pub network: Network,
 }
 
 /// Which instance it is, unless the application looks elsewhere. Not the kernel's host name: that one is part of a checkpoint.
@@ -58,7 +62,21 @@ impl Template {
             rootfs,
             externals: container.externals()?,
             identity_file: PathBuf::from(IDENTITY_FILE),
+            network: Network::AsConfigured,
         })
+    }
+
+    /// Copies alike to running containers that move together, each with its name within the checkpoint. Those that share a network
+    /// namespace get one of their own.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of); [`ErrorKind::Unsupported`] when some of them share a network and some do not.
+    pub fn together(containers: &[(String, &Container)]) -> Result<Vec<Self>> {
+        let mut templates = containers.iter().map(|(name, container)| Self::of(name, container)).collect::<Result<Vec<_>>>()?;
+        if templates.len() > 1 && Container::share_network(containers.iter().map(|(_, container)| *container))? {
+            templates.iter_mut().for_each(|template| template.network = Network::Own);
+        }
+        Ok(templates)
     }
 
     /// Whether its host name is its own to change.
@@ -72,6 +90,21 @@ impl Template {
     pub fn with_identity_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.identity_file = file.into();
         self
+    }
+
+    /// In a network namespace that was prepared for the copy.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when the source has neither joined one nor shares one: CRIU then restores what it has dumped.
+    pub fn with_network(mut self, namespace: impl Into<PathBuf>) -> Result<Self> {
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let joined = namespaces.is_some_and(|list| list.iter().any(|one| one.typ() == LinuxNamespaceType::Network && one.path().is_some()));
+        if !joined && self.network == Network::AsConfigured {
+            let message = "only the copy of a container that has joined a network namespace by its file can be put into another one";
+            return Err(Error::fatal(ErrorKind::Unsupported, message).with("container", &self.name));
+        }
+        self.network = Network::At(namespace.into());
+        Ok(self)
     }
 
     /// From a bundle that was prepared by hand: its configuration, and its root file system as the base.

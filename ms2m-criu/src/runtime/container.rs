@@ -124,10 +124,51 @@ impl Container {
         namespaces.is_some_and(|list| list.iter().any(|namespace| namespace.typ() == kind && namespace.path().is_none()))
     }
 
+    /// Its network namespace, by the number that names it on this machine.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn network(&self) -> Result<u64> {
+        network_of(&self.process.pid().to_string())
+    }
+
+    /// Whether these containers are together in a network that is not the machine's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when some of them are and some are not: their connections could not be told apart.
+    pub fn share_network<'a>(containers: impl IntoIterator<Item = &'a Self>) -> Result<bool> {
+        let containers: Vec<_> = containers.into_iter().collect();
+        let networks = containers.iter().map(|container| container.network()).collect::<Result<Vec<_>>>()?;
+        let machine = network_of("self")?;
+        let Some(first) = networks.first() else { return Ok(false) };
+        if networks.iter().all(|network| network == first) {
+            return Ok(*first != machine);
+        }
+        // Its own, or the machine's: CRIU dumps the one and leaves the other alone.
+        let apart = |(container, network): (&&Self, &u64)| {
+            let alone = networks.iter().filter(|other| *other == network).count() == 1;
+            container.joined(LinuxNamespaceType::Network).is_none() && (alone || *network == machine)
+        };
+        if containers.iter().zip(&networks).all(apart) {
+            return Ok(false);
+        }
+        let message = "containers that move together must share one network namespace, or none";
+        Err(Error::fatal(ErrorKind::Unsupported, message))
+    }
+
     /// The path of a namespace that it joined, for example its pod's network.
     #[must_use]
     pub fn joined(&self, kind: LinuxNamespaceType) -> Option<&Path> {
         let namespaces = self.spec.linux().as_ref()?.namespaces().as_ref()?;
         namespaces.iter().find(|namespace| namespace.typ() == kind)?.path().as_deref()
     }
+}
+
+fn network_of(process: &str) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let cannot = |error| {
+        let message = "the network namespace of a process cannot be looked at; it may have ended";
+        Error::undo(ErrorKind::Other, message).with("process", process).caused_by(error)
+    };
+    Ok(std::fs::metadata(format!("/proc/{process}/ns/net")).map_err(cannot)?.ino())
 }

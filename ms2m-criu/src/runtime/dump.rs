@@ -45,6 +45,8 @@ pub(super) struct Wish<'a> {
     pub(super) images: &'a str,
     /// The images to build on.
     pub(super) parent: Option<PathBuf>,
+    /// Whether its network is that of another container of the checkpoint, too.
+    pub(super) shares_network: bool,
     /// Set when the container is frozen already.
     pub(super) freezer: Option<PathBuf>,
     pub(super) pre_dump: bool,
@@ -92,10 +94,8 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
     let images = wish.directory.join(wish.images);
     let pid = container.process().pid().unsigned_abs();
     let mut external: Vec<String> = externals.iter().map(External::dump_option).collect();
-    if let Some(network) = container.joined(oci_spec::runtime::LinuxNamespaceType::Network) {
-        use std::os::unix::fs::MetadataExt;
-        let inode = std::fs::metadata(network).map_err(failed("looked at", network))?.ino();
-        external.push(format!("net[{inode}]:{JOINED_NETWORK}"));
+    if wish.shares_network || container.joined(oci_spec::runtime::LinuxNamespaceType::Network).is_some() {
+        external.push(format!("net[{}]:{JOINED_NETWORK}", container.network()?));
     }
     Ok(DumpOptions {
         root: Some(container.rootfs().to_owned()),

@@ -82,6 +82,18 @@ impl Freezer {
         std::fs::read_to_string(self.cgroup.join(file)).is_ok_and(|text| text.lines().any(|line| line == word))
     }
 
+    /// Who is in it, and below.
+    pub(super) fn processes(&self) -> Vec<i32> {
+        let (mut found, mut directories) = (Vec::new(), vec![self.cgroup.clone()]);
+        while let Some(directory) = directories.pop() {
+            let procs = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+            found.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
+            let below = std::fs::read_dir(&directory).into_iter().flatten().flatten();
+            directories.extend(below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()));
+        }
+        found
+    }
+
     fn thaw_word(&self) -> &'static str {
         if self.unified { "0" } else { "THAWED" }
     }

@@ -10,6 +10,7 @@ mod dump;
 mod freezer;
 mod mounts;
 mod process;
+mod quiet;
 mod source;
 mod state;
 

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use super::dump::{self, Wish};
 use super::freezer::{Freezer, Frozen};
-use super::{Container, Runtime};
+use super::{Container, Runtime, quiet};
 use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
 use crate::criu::Criu;
 use crate::facts;
@@ -134,11 +134,15 @@ impl RuntimeSource {
 
     async fn dump(&self, job: &CheckpointJob, part: Part, parent: Option<u32>, directory: &Path) -> Result<dump::Dumped> {
         let mut together = None;
+        let shares_network = self.members.len() > 1 && Container::share_network(self.containers().map(|(_, container)| container))?;
         if self.members.len() > 1 && part == Part::Final {
             let freezers = self.containers().map(|(_, container)| Freezer::of(container.process().pid())).collect::<Result<Vec<_>>>()?;
             // Those that stand still already shall not be thawed here.
             if !freezers.iter().all(Freezer::is_frozen) {
                 together = Some(Frozen::freeze(&freezers).await?);
+            }
+            if shares_network {
+                quiet::wait(&freezers).await?;
             }
         }
         let mut dumped: dump::Dumped = (Vec::new(), Duration::ZERO, dump::Figures::default());
@@ -157,6 +161,7 @@ impl RuntimeSource {
                 name: &member.name,
                 directory: &directory.join("containers").join(&member.name),
                 images: &image_directory(part),
+                shares_network,
                 parent: parent.map(images),
                 freezer: freezer.map(|freezer| freezer.cgroup),
                 pre_dump: part != Part::Final,

@@ -13,21 +13,26 @@ pub(crate) struct MigrateArgs {
     /// Move on this machine
     #[arg(long, required = true)]
     pub(crate) local: bool,
-    /// The container to move, by its name in the runtime; with `--runtime process` a process, by its id
-    #[arg(long, value_name = "CONTAINER|PID")]
-    pub(crate) source: String,
+    /// The container to move, by its name in the runtime; with `--runtime process` a process, by its id. Given more than once, they move
+    /// together, with the connections between them; the first one is who consumes
+    #[arg(long = "source", value_name = "CONTAINER|PID", required = true)]
+    pub(crate) sources: Vec<String>,
     /// Whose container it is
     #[arg(long, value_enum, default_value_t = SourceKind::Runc)]
     pub(crate) runtime: SourceKind,
     /// The runtime's state directory, if it is not its own default
     #[arg(long, value_name = "DIR")]
     pub(crate) runtime_root: Option<PathBuf>,
-    /// The copy's name: of the container, and of the instance [default: the source's with a random ending]
+    /// The copy's name: of the container, and of the instance [default: the source's with a random ending]. Several containers get it
+    /// as their names' beginning
     #[arg(long, value_name = "NAME")]
     pub(crate) copy: Option<String>,
     /// A bundle prepared for the copy [default: one like the source's]
     #[arg(long, value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// A network namespace prepared for the copy, by its file [default: for several that share one, a new one with loopback only]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) network: Option<PathBuf>,
     /// The file (in the container) from which the application learns which instance it is
     #[arg(long, value_name = "FILE", default_value = ms2m_criu::local::IDENTITY_FILE)]
     pub(crate) identity_file: PathBuf,
@@ -71,6 +76,13 @@ pub(crate) struct MigrateArgs {
     /// What is printed at the end
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
+}
+
+impl MigrateArgs {
+    /// Who consumes. clap sees to it that there is one.
+    pub(super) fn source(&self) -> &str {
+        self.sources.first().map_or("", String::as_str)
+    }
 }
 
 /// What is moved.

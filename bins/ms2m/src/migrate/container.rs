@@ -1,4 +1,4 @@
-//! A container of runc or crun, and its copy.
+//! Containers of runc or crun, and their copies.
 
 use std::sync::Arc;
 
@@ -9,11 +9,9 @@ use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Flavor, Run
 use ms2m_criu::standstill::Standstill;
 
 use super::args::MigrateArgs;
+use super::group;
 use super::local::{Parties, instance, make_private, place};
 use crate::file_store::{read_json, write_json};
-
-/// The container's name within its checkpoint.
-const NAME: &str = "main";
 
 /// Both ends. Of a migration that was begun the source may have ended.
 pub(super) async fn parties(args: &MigrateArgs, flavor: Flavor, migration: &MigrationId, begun: bool) -> Result<Parties> {
@@ -22,28 +20,27 @@ pub(super) async fn parties(args: &MigrateArgs, flavor: Flavor, migration: &Migr
     let known = if begun { read_json(&file)? } else { None };
     let (templates, instance): (Vec<Template>, _) = match known {
         // Who the source is stands in the migration's state.
-        Some(templates) => (templates, ms2m_core::InstanceId::new(&args.source)?),
+        Some(templates) => (templates, ms2m_core::InstanceId::new(args.source())?),
         None => {
-            let container = Container::inspect(&runtime, &args.source).await?;
-            (vec![template(args, &container)?], instance(args, &container.proc_root())?)
+            let consumer = Container::inspect(&runtime, args.source()).await?;
+            (group::templates(args, &runtime).await?, instance(args, &consumer.proc_root())?)
         }
     };
-    let containers = [(NAME.to_owned(), args.source.clone())];
-    let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &containers).await?;
+    let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &group::members(args)).await?;
     if !begun {
         make_private(&place(args, migration))?;
         write_json(&file, &templates)?;
     }
     let target: Arc<dyn RestoreTarget> = Arc::new(LocalTarget::new(runtime.clone(), &args.work_dir, templates));
-    let standstill = Standstill::new(runtime, vec![args.source.clone()], &args.work_dir, Arc::clone(&target));
+    let standstill = Standstill::new(runtime, args.sources.clone(), &args.work_dir, Arc::clone(&target));
     Ok(Parties { source: Arc::new(source), target, standstill, instance })
 }
 
-/// Whether the source has ended.
+/// Whether the source has ended; of several, the one that consumes.
 pub(super) async fn is_gone(args: &MigrateArgs, flavor: Flavor) -> bool {
     let ended = |state: ContainerState| state.status == ContainerStatus::Stopped;
     // A runtime that does not answer says nothing about it.
-    runtime(args, flavor).state(&args.source).await.is_ok_and(|state| state.is_none_or(ended))
+    runtime(args, flavor).state(args.source()).await.is_ok_and(|state| state.is_none_or(ended))
 }
 
 fn runtime(args: &MigrateArgs, flavor: Flavor) -> Runtime {
@@ -51,13 +48,5 @@ fn runtime(args: &MigrateArgs, flavor: Flavor) -> Runtime {
     match &args.runtime_root {
         Some(root) => runtime.with_root(root),
         None => runtime,
-    }
-}
-
-fn template(args: &MigrateArgs, container: &Container) -> Result<Template> {
-    let template = Template::of(NAME, container)?.with_identity_file(&args.identity_file);
-    match &args.bundle {
-        Some(bundle) => template.with_bundle(bundle),
-        None => Ok(template),
     }
 }

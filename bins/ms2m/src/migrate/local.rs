@@ -17,7 +17,7 @@ use rand::RngExt as _;
 use rand::distr::Alphanumeric;
 
 use super::args::MigrateArgs;
-use super::{container, process};
+use super::{container, group, process};
 use crate::file_store::FileStore;
 
 /// Everything that a driver needs.
@@ -90,7 +90,7 @@ pub(super) async fn begun(args: &MigrateArgs) -> Result<Option<MigrationState>> 
     }
 }
 
-/// Whether the source has ended.
+/// Whether the source has ended; of several, the one that consumes.
 pub(super) async fn source_is_gone(args: &MigrateArgs) -> bool {
     match args.runtime.runtime() {
         Some(flavor) => container::is_gone(args, flavor).await,
@@ -117,7 +117,7 @@ pub(super) fn make_private(directory: &Path) -> Result<()> {
 }
 
 fn spec(args: &MigrateArgs, migration: MigrationId, parties: &Parties) -> Result<MigrationSpec> {
-    let copy = InstanceId::new(args.copy.clone().unwrap_or_else(|| format!("{}-{}", args.source, random(5))))?;
+    let copy = InstanceId::new(args.copy.clone().unwrap_or_else(|| format!("{}-{}", group::stem(args), random(5))))?;
     let queue = args.queue.clone().unwrap_or_default();
     let pre_dump = (args.pre_dump > 0).then(|| PreDumpPolicy { rounds_max: args.pre_dump, ..PreDumpPolicy::default() });
     let deadlines = Deadlines { restoring: Duration::from_secs(args.restore_within), ..Deadlines::default() };
@@ -128,12 +128,12 @@ fn spec(args: &MigrateArgs, migration: MigrationId, parties: &Parties) -> Result
 /// Who the consumer says it is, from where it reads that itself. `root` is its root directory.
 pub(super) fn instance(args: &MigrateArgs, root: &Path) -> Result<InstanceId> {
     if args.broker.is_none() {
-        return InstanceId::new(&args.source);
+        return InstanceId::new(args.source());
     }
     let file = &args.identity_file;
     let text = std::fs::read_to_string(root.join(file.strip_prefix("/").unwrap_or(file))).map_err(|error| {
         let message = "the source has no file that says which instance it is; name it with --identity-file";
-        Error::fatal(ErrorKind::NotFound, message).with("file", file.display()).with("source", &args.source).caused_by(error)
+        Error::fatal(ErrorKind::NotFound, message).with("file", file.display()).with("source", args.source()).caused_by(error)
     })?;
     InstanceId::new(text.trim())
 }

@@ -1,7 +1,8 @@
-//! `ms2m migrate`: one container or process, from the command line to the exit status.
+//! `ms2m migrate`: one container or several, or a process, from the command line to the exit status.
 
 mod args;
 mod container;
+mod group;
 mod local;
 mod output;
 mod process;

@@ -14,9 +14,12 @@ use crate::file_store::{read_json, write_json};
 
 /// Both ends. Of a migration that was begun the source may have ended.
 pub(super) async fn parties(args: &MigrateArgs, migration: &MigrationId, begun: bool) -> Result<Parties> {
-    for (option, given) in [("--bundle", &args.bundle), ("--runtime-root", &args.runtime_root)] {
+    if args.sources.len() > 1 {
+        return Err(Error::fatal(ErrorKind::Invalid, "processes move one by one: name one --source, which takes its children along"));
+    }
+    for (option, given) in [("--bundle", &args.bundle), ("--runtime-root", &args.runtime_root), ("--network", &args.network)] {
         if given.is_some() {
-            return Err(Error::fatal(ErrorKind::Invalid, format!("a process has no runtime: leave {option} out")));
+            return Err(Error::fatal(ErrorKind::Invalid, format!("{option} is for containers: leave it out")));
         }
     }
     let file = place(args, migration).join("tree.json");
@@ -24,7 +27,7 @@ pub(super) async fn parties(args: &MigrateArgs, migration: &MigrationId, begun: 
     let options = SourceOptions { criu: Criu::new(&args.criu), ..SourceOptions::new(args.work_dir.join("sources")) };
     let (source, instance) = match known {
         // Who the source is stands in the migration's state.
-        Some(tree) => (ProcessSource::known(tree, options).await?, InstanceId::new(&args.source)?),
+        Some(tree) => (ProcessSource::known(tree, options).await?, InstanceId::new(args.source())?),
         None => {
             let pid = pid(args)?;
             let instance = instance(args, &PathBuf::from(format!("/proc/{pid}/root")))?;
@@ -72,8 +75,8 @@ fn copies(args: &MigrateArgs) -> PathBuf {
 }
 
 fn pid(args: &MigrateArgs) -> Result<u32> {
-    args.source.parse().map_err(|_| {
+    args.source().parse().map_err(|_| {
         let message = "a process is named by its id, for example `--source $(pidof -s PROGRAM)`";
-        Error::fatal(ErrorKind::Invalid, message).with("source", &args.source)
+        Error::fatal(ErrorKind::Invalid, message).with("source", args.source())
     })
 }

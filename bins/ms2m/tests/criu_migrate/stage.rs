@@ -9,7 +9,7 @@ use std::time::Duration;
 use ms2m_broker::link::{Broker, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_testkit_machine::{Bundle, Here, workspace_program};
-use oci_spec::runtime::{MountBuilder, Spec};
+use oci_spec::runtime::{LinuxNamespaceBuilder, LinuxNamespaceType, MountBuilder, Spec};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -35,6 +35,8 @@ pub(crate) struct Setting {
     pub(crate) stdout: Option<PathBuf>,
     /// A directory of the machine that it sees as `/data`.
     pub(crate) data: Option<PathBuf>,
+    /// The network namespace that it joins, by its file.
+    pub(crate) network: Option<PathBuf>,
     pub(crate) url: String,
     pub(crate) management: String,
 }
@@ -42,7 +44,7 @@ pub(crate) struct Setting {
 impl Setting {
     pub(crate) fn new(here: &Here, runtime: &'static str, ballast_mib: u32) -> Self {
         let (url, management) = (here.amqp_url(), here.management_url());
-        Self { runtime, ballast_mib, name: "moves", beside: None, stdout: None, data: None, url, management }
+        Self { runtime, ballast_mib, name: "moves", beside: None, stdout: None, data: None, network: None, url, management }
     }
 }
 
@@ -189,5 +191,9 @@ fn adapt(spec: &mut Spec, setting: &Setting) {
         let options = vec!["bind".to_owned()];
         let mount = MountBuilder::default().destination("/data").typ("bind").source(data).options(options).build().unwrap();
         spec.mounts_mut().get_or_insert_default().push(mount);
+    }
+    if let Some(network) = &setting.network {
+        let namespace = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).path(network).build().unwrap();
+        spec.linux_mut().as_mut().unwrap().namespaces_mut().get_or_insert_default().push(namespace);
     }
 }

@@ -1,0 +1,85 @@
+//! What has arrived: unpacked, checked, and put together from its parts.
+
+use std::path::PathBuf;
+
+use ms2m_core::{Error, ErrorKind, Part, Receipt, Result, TransferBackend};
+
+use super::bundle::{io, remove_directory};
+use super::check;
+use super::template::Template;
+use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
+
+/// What one container is restored from.
+#[derive(Clone, Debug)]
+pub(super) struct Arrived {
+    /// `containers/NAME` of the checkpoint.
+    pub(super) directory: PathBuf,
+    pub(super) manifest: ContainerManifest,
+}
+
+impl Arrived {
+    pub(super) fn images(&self) -> PathBuf {
+        self.directory.join("checkpoint")
+    }
+}
+
+/// Where the parts of one migration arrive.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    pub(super) directory: PathBuf,
+}
+
+impl Arrivals {
+    /// Unpacks one part, unless that was done before.
+    pub(super) async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
+        let target = self.directory.join(receipt.part.to_string());
+        if let Ok(json) = std::fs::read(target.join(MANIFEST)) {
+            return Ok(Manifest::parse(&json)?);
+        }
+        std::fs::create_dir_all(&self.directory).map_err(io("the directory", &target))?;
+        // It gets its name when it is complete: a driver before this one may have been killed half way.
+        let partial = target.with_extension("partial");
+        remove_directory(&partial)?;
+        let extracted = extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?;
+        let manifest = extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))?;
+        std::fs::rename(&partial, &target).map_err(io("the directory", &target))?;
+        Ok(manifest)
+    }
+
+    /// The final part with the rounds that it builds on beside it: what each of the templates is restored from.
+    pub(super) async fn gather(
+        &self,
+        receipts: &[Receipt],
+        transfer: &dyn TransferBackend,
+        machine: &check::Machine<'_>,
+        templates: &[Template],
+    ) -> Result<Vec<Arrived>> {
+        let Some((last, rounds)) = receipts.split_last() else {
+            return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
+        };
+        let manifest = self.unpack(last, transfer).await?;
+        let place = |part: Part, name: &str| self.directory.join(part.to_string()).join("containers").join(name);
+        for round in rounds {
+            let part = self.unpack(round, transfer).await?;
+            let Part::Round(number) = round.part else { continue };
+            for container in &part.containers {
+                let images = format!("pre-{number}");
+                let (from, to) = (place(round.part, &container.name).join(&images), place(last.part, &container.name).join(&images));
+                match std::fs::rename(&from, &to) {
+                    // Moved by a call before this one.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound && to.exists() => {}
+                    moved => moved.map_err(io("the pre-dump round", &from))?,
+                }
+            }
+        }
+        check::manifest(&manifest, machine, templates)?;
+        let find = |template: &Template| {
+            let found = manifest.containers.iter().find(|container| container.name == template.name);
+            let missing = || Error::fatal(ErrorKind::Unsupported, format!("the checkpoint holds no container `{}`", template.name));
+            found.map(|manifest| Arrived { directory: place(last.part, &manifest.name), manifest: manifest.clone() }).ok_or_else(missing)
+        };
+        let arrived = templates.iter().map(find).collect::<Result<Vec<_>>>()?;
+        arrived.iter().try_for_each(|arrived| check::images(&arrived.images()))?;
+        Ok(arrived)
+    }
+}
