@@ -18,6 +18,8 @@ use crate::error::{OciError, Result, Rule};
 
 /// Small enough to stay in a processor's cache between the thread that reads and the one that digests.
 const PIECE_BYTES: usize = 256 << 10;
+/// Of a hole, so much is told at once.
+const HOLE_BYTES: u64 = 16 << 20;
 /// Pieces on their way.
 const PIECES: usize = 8;
 
@@ -200,10 +202,14 @@ impl Ahead<'_> {
         let mut at = 0;
         while at < end {
             let (data, hole) = extent(&self.archive.file, at, end);
-            if data > at && self.full.send(Ok(Piece::Hole(data - at))).is_err() {
-                return;
+            // In steps: whoever listens may want to stop.
+            while at < data {
+                let step = (data - at).min(HOLE_BYTES);
+                if self.full.send(Ok(Piece::Hole(step))).is_err() {
+                    return;
+                }
+                at += step;
             }
-            at = data;
             while at < hole {
                 let piece = self.piece(at, hole);
                 let bytes = piece.as_ref().map_or(0, Piece::bytes);

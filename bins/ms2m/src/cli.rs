@@ -9,6 +9,7 @@ use crate::demo::processes::publisher::PublisherArgs;
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::migrate::MigrateArgs;
+use crate::pack::PackArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
@@ -43,6 +44,12 @@ pub(crate) enum Command {
     /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing
     /// that decides about a restore on this machine. Needs no root. Exit status 0 when the checkpoint could be read, whatever the verdict.
     Inspect(InspectArgs),
+    /// Make an OCI image of a checkpoint archive, in an image layout.
+    ///
+    /// The archive is the image's layer as it stands, so this is one pass of SHA-256: skopeo, umoci, buildah and `ctr images import` take
+    /// the layout, CRI-O and containerd know the image for a checkpoint. An archive that breaks a rule of archives is refused. A layout
+    /// that is there gets another tag.
+    Pack(PackArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.

@@ -8,6 +8,7 @@ mod file_store;
 mod inspect;
 mod interrupt;
 mod migrate;
+mod pack;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Pack(arguments) => pack::run(arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ms2m", &mut io::stdout());
             Exit::Done
