@@ -1,0 +1,96 @@
+//! `ms2m-agent`: takes the checkpoints that other nodes send, and keeps them until the copy is made of them.
+
+mod args;
+mod metrics;
+mod operations;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_transfer_direct::Agent;
+use ms2m_transfer_direct::agent::{Kept, Store};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use args::Args;
+
+fn main() -> ExitCode {
+    // An installed provider is the only error, and then one is there.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let args = Args::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the agent cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the agent ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<()> {
+    allow_many_files();
+    let agent = Agent::new(Store::open(args.store())?, args.admission(), Arc::new(Kept), args.limits());
+    let checkpoints = listen(args, args.port).await?;
+    let operations = listen(args, args.operations_port).await?;
+    let (mut terminate, mut interrupt) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);
+    let address = |listener: &TcpListener| listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+    tracing::info!(checkpoints = address(&checkpoints), operations = address(&operations), "serving");
+
+    let collecting = tokio::spawn(collect(agent.clone(), args.collect_every()));
+    // Until the very end: who asks whether it is ready is told that it is not.
+    let operating = tokio::spawn(operations::serve(operations, agent.clone()));
+    let served = agent.serve(checkpoints, args.credentials(), async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to end: uploads that go on may end, nothing new is begun");
+    });
+    let served = served.await;
+    collecting.abort();
+    operating.abort();
+    served
+}
+
+async fn listen(args: &Args, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((args.listen, port)).await.map_err(|error| {
+        let message = "the agent cannot listen on its port; give it another one, or end who uses it";
+        Error::fatal(ErrorKind::AlreadyExists, message).with("port", port).caused_by(error)
+    })
+}
+
+fn told(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+    signal(kind).map_err(|error| Error::fatal(ErrorKind::Other, "signals cannot be received").caused_by(error))
+}
+
+/// Each connection is an open file. The usual soft limit of 1024 is for programs that use `select`.
+fn allow_many_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+async fn collect(agent: Agent, every: std::time::Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        match agent.collect().await {
+            Ok(collected) if collected.incomplete + collected.arrived > 0 => tracing::info!(?collected, "removed what was too old"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "what is too old cannot be removed"),
+        }
+    }
+}
