@@ -105,7 +105,10 @@ fn validate(params: &mut CertificateParams, validity: Validity) {
     };
 }
 
+/// As a whole: whoever reads it meanwhile reads the former one.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    std::fs::rename(new, path)
 }

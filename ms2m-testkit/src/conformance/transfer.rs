@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Receipt, Result, TransferBackend, TransferJob};
+use tokio::time::timeout;
 
 use super::{expect, expect_err, migration, read, within};
 use crate::workload::body;
@@ -18,15 +19,31 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// # Panics
 /// With the clause that is violated.
 pub async fn transfer<B: TransferBackend + ?Sized>(make: impl AsyncFn() -> Arc<B>) {
+    let t = std::time::Instant::now();
     arrives_whole(&*make().await).await;
+    eprintln!("T arrives_whole {:?}", t.elapsed());
     opens_at_an_offset(&*make().await).await;
+    eprintln!("T opens_at_an_offset {:?}", t.elapsed());
     errs_without_a_trace(&*make().await).await;
+    eprintln!("T errs_without_a_trace {:?}", t.elapsed());
     takes_a_repetition(&*make().await).await;
+    eprintln!("T takes_a_repetition {:?}", t.elapsed());
     keeps_migrations_apart(&*make().await).await;
+    eprintln!("T keeps_migrations_apart {:?}", t.elapsed());
     keeps_parts_apart(&*make().await).await;
+    eprintln!("T keeps_parts_apart {:?}", t.elapsed());
     forgets(&*make().await).await;
+    eprintln!("T forgets {:?}", t.elapsed());
     keeps_its_limit(&*make().await).await;
+    eprintln!("T keeps_its_limit {:?}", t.elapsed());
     keeps_its_deadline(&*make().await).await;
+    eprintln!("T keeps_its_deadline {:?}", t.elapsed());
+    goes_on_after_a_break(&*make().await).await;
+    eprintln!("T goes_on_after_a_break {:?}", t.elapsed());
+    ends_when_it_is_dropped(&*make().await).await;
+    eprintln!("T ends_when_it_is_dropped {:?}", t.elapsed());
+    never_mixes_two_calls(&*make().await).await;
+    eprintln!("T never_mixes_two_calls {:?}", t.elapsed());
 }
 
 fn job(name: &str, bytes: usize) -> TransferJob {
@@ -180,9 +197,70 @@ async fn keeps_its_limit(backend: &(impl TransferBackend + ?Sized)) {
 
 async fn keeps_its_deadline(backend: &(impl TransferBackend + ?Sized)) {
     let bytes = archive(1, 10_000);
-    let stalled: ByteStream = Box::pin(streamed(&bytes.slice(..5_000)).chain(std::future::pending().into_stream()));
     let hurried = TransferJob { deadline: Duration::from_millis(300), ..job("stalled", bytes.len()) };
-    let error = expect_err("a body that stalls", backend.send(&hurried, stalled)).await;
+    let error = expect_err("a body that stalls", backend.send(&hurried, stalled(&bytes, 5_000))).await;
     assert_eq!(error.kind(), ErrorKind::Timeout, "a body that stalls: {error:?}");
     send(backend, "stalled", &bytes).await;
+}
+
+/// The first so many bytes, and then nothing for ever.
+fn stalled(bytes: &Bytes, at: usize) -> ByteStream {
+    Box::pin(streamed(&bytes.slice(..at)).chain(std::future::pending().into_stream()))
+}
+
+async fn goes_on_after_a_break(backend: &(impl TransferBackend + ?Sized)) {
+    // Large enough that a backend which keeps what arrived has something to keep.
+    let whole = archive(1, (9 << 20) + 321);
+    // Of the same migration and size, and different from some byte on: what broke off may be of another checkpoint.
+    let differing = |from: usize| Bytes::from([&whole[..from], &archive(2, whole.len())[from..]].concat());
+    for (name, broken) in [("break-same", whole.clone()), ("break-other", differing(0)), ("break-later", differing(5 << 20))] {
+        let hurried = TransferJob { deadline: Duration::from_secs(2), ..job(name, whole.len()) };
+        let error = expect_err("a body that stalls", backend.send(&hurried, stalled(&broken, 8 << 20))).await;
+        assert_eq!(error.kind(), ErrorKind::Timeout, "a body that stalls: {error:?}");
+        let receipt = send(backend, name, &whole).await;
+        assert_eq!(receipt.digest, Digest::of(&whole), "{name}: the digest is that of the second call's bytes");
+        assert!(read("open", backend.open(&receipt, 0).await).await == whole, "{name}: what arrived is what the second call sent");
+        if backend.capability().resumes && name == "break-same" {
+            let bytes = receipt.transferred_bytes;
+            assert!(bytes < receipt.archive_bytes, "a backend that resumes does not send everything again: {bytes} bytes");
+        }
+    }
+}
+
+async fn ends_when_it_is_dropped(backend: &(impl TransferBackend + ?Sized)) {
+    let bytes = archive(1, 300_000);
+    let dropped = timeout(Duration::from_millis(200), backend.send(&job("dropped", bytes.len()), stalled(&bytes, 200_000))).await;
+    assert!(dropped.is_err(), "a body that stalls ends no send");
+    let never = Receipt {
+        migration: migration("dropped"),
+        part: Part::Final,
+        digest: Digest::of(&bytes),
+        archive_bytes: bytes.len() as u64,
+        transferred_bytes: 0,
+        location: String::new(),
+    };
+    expect_err("open after a send that was dropped", backend.open(&never, 0)).await;
+    let receipt = send(backend, "dropped", &bytes).await;
+    assert!(read("open", backend.open(&receipt, 0).await).await == bytes, "a send after a dropped one yields what it sent");
+}
+
+async fn never_mixes_two_calls(backend: &(impl TransferBackend + ?Sized)) {
+    for round in 0..8_u64 {
+        let name = format!("both-{round}");
+        let (one, other) = (archive(2 * round, 900_000), archive(2 * round + 1, 900_000));
+        let named = job(&name, one.len());
+        let both = futures_util::future::join(backend.send(&named, streamed(&one)), backend.send(&named, streamed(&other)));
+        let (first, second) = within("two sends of one part", both).await;
+        assert!(first.is_ok() || second.is_ok(), "of two calls at least one succeeds: {first:?} {second:?}");
+        let mut readable = 0;
+        for (sent, bytes) in [(first, &one), (second, &other)] {
+            let Ok(receipt) = sent else { continue };
+            assert_eq!(receipt.digest, Digest::of(bytes), "each call's receipt is of its own bytes");
+            if let Ok(stream) = backend.open(&receipt, 0).await {
+                assert!(read("open", Ok(stream)).await == *bytes, "what can be read is one call's bytes, and never a mixture");
+                readable += 1;
+            }
+        }
+        assert!(readable > 0, "of two calls that succeed, one has arrived");
+    }
 }

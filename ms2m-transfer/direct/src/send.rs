@@ -24,7 +24,7 @@ const ATTEMPTS_MAX: usize = 12;
 /// For telling the agent that nothing more will come.
 const ABANDON_WITHIN: Duration = Duration::from_secs(5);
 
-/// What has arrived, and what went over the wire for it.
+/// What has arrived, and how much of it this call has brought.
 pub(crate) struct Sent {
     pub(crate) stored: Stored,
     pub(crate) transferred_bytes: u64,
@@ -33,10 +33,10 @@ pub(crate) struct Sent {
 pub(crate) async fn send(target: &Target, job: &TransferJob, body: ByteStream) -> Result<Sent> {
     let call = format!("{:016x}", rand::random::<u64>());
     let window = Window::new(body, job.archive_bytes);
-    let mut upload = Upload { target, job, call, again: false, window, transferred_bytes: 0, held_bytes: 0, last: None };
+    let mut upload = Upload { target, job, call, again: false, window, found_bytes: None, held_bytes: 0, last: None };
     let sent = timeout(job.deadline, upload.run()).await;
     match sent {
-        Ok(Ok(stored)) => Ok(Sent { stored, transferred_bytes: upload.transferred_bytes }),
+        Ok(Ok(stored)) => Ok(Sent { stored, transferred_bytes: job.archive_bytes - upload.found_bytes.unwrap_or(0) }),
         Ok(Err(Failure::Theirs(refusal))) => Err(refusal.error),
         Ok(Err(Failure::Ours(error))) => {
             upload.abandon().await;
@@ -81,7 +81,8 @@ struct Upload<'a> {
     call: String,
     again: bool,
     window: Window,
-    transferred_bytes: u64,
+    /// What earlier calls have left, when this one began.
+    found_bytes: Option<u64>,
     /// How much the agent has been known to hold.
     held_bytes: u64,
     /// Why the last connection has ended.
@@ -142,6 +143,7 @@ impl Upload<'_> {
         let (from, mut to) = tokio::io::split(TokioIo::new(connection));
         let mut words = Words::new(from);
         let start = self.agree(&mut words).await?;
+        self.found_bytes.get_or_insert(start);
         match self.pour(start, &mut words, &mut to).await {
             Err(Failure::Theirs(refusal)) if refusal.error.kind() == ErrorKind::Unavailable => {
                 // Perhaps the agent has said why it closed.
@@ -223,9 +225,7 @@ impl Upload<'_> {
             // Without it, the last records would wait in TLS.
             to.flush().await
         };
-        written.await.map_err(|error| self.target.broken(error))?;
-        self.transferred_bytes += bytes.len() as u64;
-        Ok(())
+        written.await.map_err(|error| self.target.broken(error))
     }
 
     fn check(&self, stored: Stored) -> Result<Stored, Failure> {

@@ -38,7 +38,9 @@ fn refused(error: &rustls::Error) -> Error {
     match error {
         rustls::Error::InvalidCertificate(which) => unauthorized(certificate(which)),
         rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::CertificateExpired => unauthorized("the agent refuses this side's certificate, which has expired; renew it"),
+            AlertDescription::CertificateExpired => unauthorized(
+                "the agent refuses this side's certificate, which has expired or is not valid yet; renew it, and see that both clocks are right",
+            ),
             AlertDescription::UnknownCA | AlertDescription::DecryptError => unauthorized(
                 "the agent refuses this side's certificate, which comes from another authority; have it issued by the agents' own",
             ),

@@ -29,7 +29,7 @@ async fn it_keeps_the_contract_on_a_wire_that_breaks() {
     let served = Arc::new(Mutex::new(Vec::new()));
     conformance::transfer(async || {
         let new = Served::new().await;
-        let relay = Relay::start(new.address, Faults::cut(Cut::every(Direction::ToServer, 64 << 10))).await.unwrap();
+        let relay = Relay::start(new.address, Faults::cut(Cut::every(Direction::ToServer, 500_000))).await.unwrap();
         let client = Arc::new(new.client_at(relay.address()));
         served.lock().unwrap().push((new, relay));
         client

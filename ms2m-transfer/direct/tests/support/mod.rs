@@ -1,6 +1,8 @@
 //! An agent in this process, and clients that it lets in.
 #![allow(dead_code, reason = "not every test program needs everything")]
 
+pub(crate) mod raw;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,7 +111,14 @@ impl Drop for Served {
 }
 
 pub(crate) fn credentials(authority: &Authority, home: &Path, node: &str) -> Credentials {
-    Credentials::from_directory(authority.issue(home.join("certificates").join(node), node).unwrap().directory)
+    // Another task may be at the same.
+    static ISSUING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = ISSUING.lock().unwrap();
+    let directory = home.join("certificates").join(node);
+    if !directory.exists() {
+        authority.issue(&directory, node).unwrap();
+    }
+    Credentials::from_directory(directory)
 }
 
 /// All that is below, but the lock.

@@ -164,7 +164,9 @@ impl Lease {
     /// Opens the file and reserves its room.
     pub(crate) async fn open(&mut self, archive_bytes: u64) -> Result<Incomplete> {
         let (known, path, free_bytes_min) = (self.known.take(), self.path.clone(), self.store.options.free_bytes_min);
-        super::blocking(move || Incomplete::open(path, archive_bytes, known, free_bytes_min)).await
+        let directory = self.store.directory(&self.migration);
+        super::blocking(move || Incomplete::open(path, archive_bytes, known, free_bytes_min).inspect_err(|_| remove_if_empty(&directory)))
+            .await
     }
 
     /// Leaves what has arrived for the next connection of this call or a later one.
@@ -178,7 +180,10 @@ impl Lease {
     pub(crate) async fn publish(self, incomplete: Incomplete, expected: Digest) -> Result<Stored> {
         // In one piece: whoever drops this future does not get half of it, and the lease ends after it.
         super::blocking(move || {
-            let digest = incomplete.check(Some(expected)).inspect_err(|_| incomplete.remove())?;
+            let digest = incomplete.check(Some(expected)).inspect_err(|_| {
+                incomplete.remove();
+                remove_if_empty(&self.store.directory(&self.migration));
+            })?;
             self.store.publish(&self.migration, self.part, digest, incomplete)
         })
         .await
@@ -191,12 +196,17 @@ impl Lease {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(super::failed("removed", &self.path)(error)),
                 _ => {}
             }
-            // The last one takes the directory along.
-            let _ = std::fs::remove_dir(self.store.directory(&self.migration));
+            remove_if_empty(&self.store.directory(&self.migration));
             Ok(())
         })
         .await
     }
+}
+
+/// The last file takes the directory along.
+fn remove_if_empty(directory: &Path) {
+    // Fails when it is not.
+    let _ = std::fs::remove_dir(directory);
 }
 
 impl Drop for Lease {

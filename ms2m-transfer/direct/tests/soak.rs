@@ -1,0 +1,130 @@
+//! Transfers of all sizes over a wire that breaks at random, some with bodies that fail, some that two want at once. Each ends with the right
+//! digest or a clean failure, and in the end the disk is empty. `MS2M_SOAK` says how many (10 000 take some minutes), `MS2M_SEED` which.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use ms2m_core::{Digest, Error, ErrorKind, Part, Result, TransferBackend as _, TransferJob};
+use ms2m_testkit::Relay;
+use ms2m_testkit::relay::{Cut, Direction, Faults};
+use ms2m_transfer_direct::DirectTransfer;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use support::{Served, archive, id, read, streamed};
+
+/// At the same time.
+const WORKERS: u64 = 4;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[derive(Default)]
+struct Counts {
+    arrived: AtomicU64,
+    failed_cleanly: AtomicU64,
+    bytes: AtomicU64,
+    wire_bytes: AtomicU64,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_transfer_arrives_or_fails_cleanly() {
+    let (transfers, seed) = (setting("MS2M_SOAK", 60), setting("MS2M_SEED", 1));
+    let begun = Instant::now();
+    let served = Arc::new(Served::new().await);
+    let counts = Arc::new(Counts::default());
+    let mut workers = Vec::new();
+    for worker in 0..WORKERS {
+        let (served, counts) = (Arc::clone(&served), Arc::clone(&counts));
+        workers.push(tokio::spawn(async move { work(&served, &counts, worker, transfers, seed).await }));
+    }
+    let mut cuts = 0;
+    for worker in workers {
+        cuts += worker.await.unwrap();
+    }
+    let [arrived, failed, bytes, wire] =
+        [&counts.arrived, &counts.failed_cleanly, &counts.bytes, &counts.wire_bytes].map(|count| count.load(Ordering::Relaxed));
+    println!(
+        "seed {seed}: {transfers} transfers in {:.1?}: {arrived} arrived ({} MB, {} MB sent), {failed} failed cleanly, {cuts} cuts",
+        begun.elapsed(),
+        bytes / 1_000_000,
+        wire / 1_000_000
+    );
+    assert_eq!(arrived + failed, transfers);
+    assert_eq!(served.files(), [""; 0], "the disk is empty");
+    let facts = served.agent.facts();
+    assert_eq!((facts.transfers_open, facts.uploads_failed >= facts.uploads_done), (0, false), "{facts:?}");
+}
+
+/// Every `WORKERS`th transfer, over a wire of its own; returns how often it was cut.
+async fn work(served: &Served, counts: &Counts, worker: u64, transfers: u64, seed: u64) -> u64 {
+    let relay = Relay::start(served.address, Faults::default()).await.unwrap();
+    let client = served.client_at(relay.address());
+    for number in (worker..transfers).step_by(usize::try_from(WORKERS).unwrap()) {
+        let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) + number);
+        let closing = random.random_bool(0.3);
+        let cut = Cut::random(
+            [Direction::ToServer, Direction::Either][random.random_range(0..2)],
+            // A handshake takes about 4 KiB.
+            8_000..=random.random_range(20_000..400_000),
+        );
+        relay.set(Faults { seed: number, ..Faults::cut(if closing { cut.closing() } else { cut }) });
+        let size = match random.random_range(0..10) {
+            0 => random.random_range(0..16),
+            1..=6 => random.random_range(16..200_000),
+            7 | 8 => random.random_range(200_000..2_000_000),
+            _ => random.random_range(2_000_000..9_000_000),
+        };
+        let bytes = archive(number, size);
+        let name = format!("soak-{number}");
+        let fails_at = random.random_bool(0.1).then(|| random.random_range(0..=size));
+        match one(&client, &name, &bytes, fails_at, random.random_bool(0.1)).await {
+            Ok(wire_bytes) => {
+                assert!(fails_at.is_none(), "{name}: a body that fails must not arrive");
+                counts.arrived.fetch_add(1, Ordering::Relaxed);
+                counts.bytes.fetch_add(size as u64, Ordering::Relaxed);
+                counts.wire_bytes.fetch_add(wire_bytes, Ordering::Relaxed);
+            }
+            Err(error) => {
+                assert!(fails_at.is_some(), "{name} of {size} bytes: {error:?}");
+                let visible =
+                    std::fs::metadata(served.directory().join(&name).join(format!("final.{}", Digest::of(&bytes)).replace(':', "-")));
+                assert!(visible.is_err(), "{name}: nothing may be visible after an error");
+                counts.failed_cleanly.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        client.discard(&id(&name)).await.unwrap_or_else(|error| panic!("{name}: discard: {error:?}"));
+        // A late connection of a call that was taken over may still be on its way out.
+        assert_eq!(read(&client, &support::receipt(&name, &bytes), 0).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    relay.passed().cuts
+}
+
+/// Sends, perhaps with a rival that begins the same with other bytes, and reads back what has arrived.
+async fn one(client: &DirectTransfer, name: &str, bytes: &Bytes, fails_at: Option<usize>, rival: bool) -> Result<u64> {
+    let job = TransferJob { migration: id(name), part: Part::Final, archive_bytes: bytes.len() as u64, deadline: Duration::from_secs(120) };
+    if rival {
+        // Given up in the middle; what it leaves is of other bytes.
+        let other = archive(u64::MAX, bytes.len());
+        let stalled = Box::pin(streamed(&other.slice(..other.len() / 2)).chain(stream::pending()));
+        let hurried = TransferJob { deadline: Duration::from_millis(150), ..job.clone() };
+        let given_up = client.send(&hurried, stalled).await;
+        assert!(given_up.is_err() || bytes.len() < 2, "a body that stalls arrives nowhere");
+    }
+    let body = match fails_at {
+        None => streamed(bytes),
+        Some(at) => {
+            let failure = Err(Error::undo(ErrorKind::Unavailable, "the body fails"));
+            Box::pin(streamed(&bytes.slice(..at)).chain(stream::iter([failure])))
+        }
+    };
+    let receipt = client.send(&job, body).await?;
+    assert_eq!(receipt.digest, Digest::of(bytes), "{name}: the digest");
+    assert!(read(client, &receipt, 0).await? == *bytes, "{name}: what arrived is what was sent");
+    Ok(receipt.transferred_bytes)
+}
