@@ -10,6 +10,7 @@ use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
 use crate::migrate::MigrateArgs;
 use crate::pack::PackArgs;
+use crate::transfer::TransferArgs;
 
 /// Moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 ///
@@ -34,7 +35,7 @@ pub(crate) enum Command {
     /// Needs root, CRIU and runc or crun; `ms2m doctor` says what is missing. The copy is made beside the source, replays what the
     /// source has applied meanwhile, takes the queue over, and the source is removed. Whatever goes wrong before the take-over is
     /// undone: the source goes on.
-    Migrate(MigrateArgs),
+    Migrate(Box<MigrateArgs>),
     /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process.
     ///
     /// One line each: result, check, reason, remedy. Exit status 1 when something fails. Changes nothing.
@@ -50,6 +51,11 @@ pub(crate) enum Command {
     /// the layout, CRI-O and containerd know the image for a checkpoint. An archive that breaks a rule of archives is refused. A layout
     /// that is there gets another tag.
     Pack(PackArgs),
+    /// Send a checkpoint archive to a directory, to an agent or into a registry.
+    ///
+    /// Its digest is checked before it becomes visible there. Repeats what is worth repeating, and goes on where it broke off where
+    /// the other side can.
+    Transfer(TransferArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.

@@ -1,5 +1,6 @@
 //! `ms2m`: moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 
+mod backend;
 mod cli;
 mod demo;
 mod doctor;
@@ -9,6 +10,8 @@ mod inspect;
 mod interrupt;
 mod migrate;
 mod pack;
+mod progress;
+mod transfer;
 
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
+        Command::Transfer(arguments) => transfer::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Pack(arguments) => pack::run(arguments),

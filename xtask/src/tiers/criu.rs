@@ -11,12 +11,12 @@ use crate::steps::{Outcome, execute};
 const TESTS: Declared = Declared { feature: "criu-tests", prefixes: &["criu_"] };
 
 /// Whose programs the tests of other packages start: cargo builds only those of the test's own package.
-const PROGRAMS: [&str; 2] = ["ms2m", "counter"];
+const PROGRAMS: [&str; 3] = ["ms2m", "ms2m-agent", "counter"];
 
 pub(super) fn run() -> Result<Outcome> {
     let workspace = Workspace::load(&crate::cargo::workspace_root())?;
     let packages = TESTS.packages(workspace.metadata())?;
-    for provide in [provide::root_user, provide::rabbitmq, provide::sid_root, provide::virtual_machine] {
+    for provide in [provide::root_user, provide::rabbitmq, provide::registry, provide::sid_root, provide::virtual_machine] {
         match provide()? {
             Outcome::Passed => {}
             missing => return Ok(missing),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ms2m_criu::runtime::Flavor;
 
+use crate::backend::BackendArgs;
 use crate::demo::{Mode, Output, QueueType};
 
 /// `ms2m migrate`.
@@ -58,6 +59,12 @@ pub(crate) struct MigrateArgs {
     /// How the checkpoint gets to the copy
     #[arg(long, value_enum, default_value_t = TransferChoice::SharedVolume)]
     pub(crate) transfer: TransferChoice,
+    /// The agent to send to, for --transfer direct
+    #[arg(long, value_name = "URL", required_if_eq("transfer", "direct"))]
+    pub(crate) agent: Option<String>,
+    /// The repository to go through, for --transfer registry; encrypted for this migration alone unless --unsealed
+    #[arg(long, value_name = "HOST[:PORT]/NAME", required_if_eq("transfer", "registry"))]
+    pub(crate) repository: Option<String>,
     /// Up to so many pre-dump rounds while the source works, so that little is left to dump while it is frozen
     #[arg(long, value_name = "ROUNDS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub(crate) pre_dump: u32,
@@ -73,6 +80,8 @@ pub(crate) struct MigrateArgs {
     /// The CRIU program
     #[arg(long, value_name = "PROGRAM", default_value = "criu")]
     pub(crate) criu: PathBuf,
+    #[command(flatten)]
+    pub(crate) way: BackendArgs,
     /// What is printed at the end
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -119,6 +128,10 @@ pub(crate) enum RuntimeChoice {
 pub(crate) enum TransferChoice {
     /// Through a directory below the work directory
     SharedVolume,
+    /// To an agent, over mutual TLS
+    Direct,
+    /// Through an OCI registry
+    Registry,
 }
 
 impl From<RuntimeChoice> for Flavor {

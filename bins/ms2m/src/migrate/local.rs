@@ -12,11 +12,11 @@ use ms2m_core::{
     RestoreTarget, Result, StateStore,
 };
 use ms2m_criu::standstill::Standstill;
-use ms2m_transfer_shared_volume::SharedVolume;
 use rand::RngExt as _;
 use rand::distr::Alphanumeric;
 
 use super::args::MigrateArgs;
+use super::transfer::transfer;
 use super::{container, group, process};
 use crate::file_store::FileStore;
 
@@ -51,7 +51,7 @@ impl Plan {
             Some(url) => broker(args, url, &spec)?,
             None => Arc::new(parties.standstill),
         };
-        let transfer = Arc::new(SharedVolume::new(args.work_dir.join("transfer")));
+        let transfer = transfer(args, &spec.migration)?;
         let drivers = Drivers { source: parties.source, transfer, target: parties.target, broker };
         Ok(Self { drivers, store: store(args)?, spec, begun })
     }
@@ -122,7 +122,13 @@ fn spec(args: &MigrateArgs, migration: MigrationId, parties: &Parties) -> Result
     let pre_dump = (args.pre_dump > 0).then(|| PreDumpPolicy { rounds_max: args.pre_dump, ..PreDumpPolicy::default() });
     let deadlines = Deadlines { restoring: Duration::from_secs(args.restore_within), ..Deadlines::default() };
     let instance = parties.instance.clone();
-    Ok(MigrationSpec { mode: args.mode.into(), pre_dump, deadlines, ..MigrationSpec::new(migration, queue, instance, copy) })
+    Ok(MigrationSpec {
+        mode: args.mode.into(),
+        pre_dump,
+        bytes_per_s_max: args.way.bytes_per_second,
+        deadlines,
+        ..MigrationSpec::new(migration, queue, instance, copy)
+    })
 }
 
 /// Who the consumer says it is, from where it reads that itself. `root` is its root directory.

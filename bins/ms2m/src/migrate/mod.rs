@@ -6,6 +6,7 @@ mod group;
 mod local;
 mod output;
 mod process;
+mod transfer;
 
 use std::sync::Arc;
 

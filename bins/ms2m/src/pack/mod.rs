@@ -1,9 +1,8 @@
 //! `ms2m pack`: a checkpoint archive becomes an OCI image.
 
 mod args;
-mod facts;
+pub(crate) mod facts;
 mod output;
-mod progress;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -16,6 +15,7 @@ use ms2m_oci::{PackOptions, Packed, pack};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::Exit;
+use crate::progress::bytes_bar;
 pub(crate) use args::PackArgs;
 
 /// Done when the image is in the layout, whether it was new or not.
@@ -65,7 +65,7 @@ fn work(arguments: &PackArgs, stop: &AtomicBool) -> Result<(Packed, Duration)> {
     let options = PackOptions { compression: arguments.compress.into(), copy: arguments.copy, ..PackOptions::default() };
     // The link that was followed to look into it is followed to pack it.
     let archive = arguments.archive.canonicalize().unwrap_or_else(|_| arguments.archive.clone());
-    let bar = progress::bar(&archive);
+    let bar = bytes_bar("packing", archive.metadata().map_or(0, |metadata| metadata.len()));
     let packed = pack(&archive, &arguments.to, &facts, &options, &mut |bytes| {
         bar.set_position(bytes);
         if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

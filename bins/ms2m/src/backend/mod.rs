@@ -1,0 +1,45 @@
+//! From options to a [`TransferBackend`](ms2m_core::TransferBackend).
+
+mod args;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_transfer_direct::{Credentials, DirectTransfer};
+use ms2m_transfer_registry::{Registry, RegistryOptions};
+
+pub(crate) use self::args::BackendArgs;
+
+/// What a sealed part is, for whoever looks into the registry.
+const SEALED_MEDIA_TYPE: &str = "application/vnd.ms2m.checkpoint.v1.tar+age";
+
+/// To an agent.
+pub(crate) fn direct(args: &BackendArgs, url: &str) -> Result<DirectTransfer> {
+    let credentials = Credentials::from_directory(&args.credentials);
+    match &args.node {
+        Some(node) => DirectTransfer::to_node(url, node, credentials),
+        None => DirectTransfer::new(url, credentials),
+    }
+}
+
+/// Through a repository, plain with these annotations, or `None`: for bytes that are sealed.
+pub(crate) fn registry(args: &BackendArgs, repository: &str, plain: Option<BTreeMap<String, String>>) -> Result<Registry> {
+    let mut options = RegistryOptions {
+        ca_pem: args.registry_authority.as_deref().map(read).transpose()?,
+        plain_http: args.plain_http,
+        ..RegistryOptions::default()
+    };
+    match plain {
+        Some(annotations) => options.annotations = annotations,
+        None => options.layer_media_type = SEALED_MEDIA_TYPE.into(),
+    }
+    Registry::new(repository, options)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        let message = "the registry's authority cannot be read; name its file with --registry-authority";
+        Error::fatal(ErrorKind::NotFound, message).with("path", path.display()).caused_by(error)
+    })
+}
