@@ -2,8 +2,8 @@
 //!
 //! A CRIU that dumps runs code of its own in the source's tasks. Killed at such a moment it leaves a task with foreign registers, which
 //! goes on with them at once and dies of SIGTRAP; nobody else can be its tracer by then, and its own registers are known to the dead CRIU
-//! only. Measured with CRIU 4.2.1 and five threads on a busy machine, one in six kills within a dump ended the source, two thirds of them
-//! where CRIU borrows system calls of a task to map its code, the others while it reads the registers of threads and while it leaves.
+//! only. Seen with CRIU 4.2.1 mostly where CRIU borrows system calls of a task to map its code, else while it reads the registers of
+//! threads and while it leaves.
 //! So a dump that nobody wants any more loses its socket only. CRIU notices that before it lets the source go on, undoes everything, and
 //! ends.
 
