@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,15 +18,19 @@ const PIECE_BYTES: usize = 1 << 19;
 
 /// One directory per migration, one file per part.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct Folder {
+    directory: PathBuf,
+    /// Two calls for one part never write the same file.
+    calls: AtomicU64,
+}
 
 impl Folder {
     pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
-        Self(directory.into())
+        Self { directory: directory.into(), calls: AtomicU64::new(0) }
     }
 
     fn place(&self, migration: &MigrationId, part: Part) -> PathBuf {
-        self.0.join(migration.as_str()).join(part.to_string())
+        self.directory.join(migration.as_str()).join(part.to_string())
     }
 
     async fn store(&self, job: &TransferJob, mut body: ByteStream) -> Result<Receipt> {
@@ -44,8 +49,8 @@ impl Folder {
         }
         // Visible at once and whole, or not at all.
         let place = self.place(&job.migration, job.part);
-        let unfinished = place.with_extension("unfinished");
-        tokio::fs::create_dir_all(self.0.join(job.migration.as_str())).await.map_err(failed)?;
+        let unfinished = place.with_extension(format!("{}.unfinished", self.calls.fetch_add(1, Ordering::Relaxed)));
+        tokio::fs::create_dir_all(self.directory.join(job.migration.as_str())).await.map_err(failed)?;
         tokio::fs::write(&unfinished, &content).await.map_err(failed)?;
         tokio::fs::rename(&unfinished, &place).await.map_err(failed)?;
         Ok(Receipt {
@@ -99,7 +104,7 @@ impl TransferBackend for Folder {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
-        match tokio::fs::remove_dir_all(self.0.join(migration.as_str())).await {
+        match tokio::fs::remove_dir_all(self.directory.join(migration.as_str())).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             _ => Ok(()),
         }
