@@ -1,7 +1,7 @@
 //! The agent: takes checkpoints that other nodes send, keeps them until the copy is made of them, and gives them out.
 //!
 //! A program opens a [`Store`], decides by an [`Admission`] what is let in, and either has the [`Agent`] [listen](Agent::serve) or puts its
-//! [router](Agent::router) behind a listener of its own, which then says who the [`Peer`] of each request is.
+//! [router](Agent::router) behind a listener of its own, which then says who the [`Peer`](crate::Peer) of each request is.
 
 mod admission;
 mod answer;
