@@ -1,5 +1,6 @@
 //! The tasks of this workspace. `cargo xtask help` lists them; CONTRIBUTING.md says when to use which.
 
+mod bench;
 mod cargo;
 mod check;
 mod provide;
@@ -28,10 +29,12 @@ enum Task {
     Test { tier: Option<Tier> },
     /// Format, clippy, documentation and the rules of the workspace; or one of them
     Check { part: Option<Part> },
-    /// Run the benchmarks; what follows `--` goes to `cargo bench`
+    /// Pack and move checkpoints side by side with other tools and with what bounds them; `bench criterion` runs `cargo bench` instead
+    #[command(disable_help_flag = true)]
     Bench {
-        #[arg(last = true)]
-        args: Vec<String>,
+        /// Those of the comparison (`--help` lists them), or of `cargo bench`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        options: Vec<String>,
     },
 }
 
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
         }
         Task::Check { part: Some(part) } => part.run(&mut steps),
         Task::Check { part: None } => check::run(&mut steps),
-        Task::Bench { args } => steps.cargo("bench", cargo::cargo().args(["bench", "--workspace"]).args(args)),
+        Task::Bench { options } => bench::run(&mut steps, &options),
     }
     steps.finish()
 }

@@ -9,7 +9,7 @@ use crate::cargo::cargo;
 use crate::steps::Outcome;
 
 pub(crate) use self::container_tools::container_tools;
-pub(crate) use self::service::{rabbitmq, registry};
+pub(crate) use self::service::{program, rabbitmq, registry};
 pub(crate) use self::testbed::{root_user, sid_root, virtual_machine};
 
 /// A component of the Rust toolchain, found by the cargo command it brings.

@@ -23,8 +23,8 @@ pub(crate) fn registry() -> Result<Outcome> {
     }
 }
 
-/// A program from Debian's package of the same name.
-fn program(name: &str) -> Result<Outcome> {
+/// Makes sure of a program, from Debian's package of the same name.
+pub(crate) fn program(name: &str) -> Result<Outcome> {
     if installed(name) {
         return Ok(Outcome::Passed);
     }
