@@ -57,4 +57,4 @@ pub use inside::{Here, inside, inside_async, is_inside};
 pub use leftovers::{Leftovers, Snapshot};
 pub use machine::Machine;
 pub use options::{Cgroups, Options};
-pub use paths::{base_root, workspace_program};
+pub use paths::{base_root, cache, visible, workspace_program};

@@ -120,7 +120,7 @@ fn launch(directory: &Path, base: &Path, options: &Options) -> Result<(Child, u3
     let errors = File::create(&log).map_err(MachineError::io("make", &log))?;
     let mut keeper = Command::new("unshare");
     keeper.args(["--mount", "--propagation", "private", "/bin/sh", "-c", KEEPER, "machine-keeper"]).arg(directory);
-    keeper.arg(INIT).arg(directory).arg(options.cgroups.name()).arg(base).args(paths::visible());
+    keeper.arg(INIT).arg(directory).arg(options.cgroups.name()).arg(base).args(paths::visible()).args(&options.seen);
     // A group of its own: an interrupt from the terminal must reach the test first.
     keeper.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).process_group(0).current_dir("/");
     let mut keeper = keeper.spawn().map_err(MachineError::io("run", "unshare"))?;

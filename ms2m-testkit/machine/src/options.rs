@@ -26,6 +26,7 @@ pub struct Options {
     pub(crate) deadline: Duration,
     pub(crate) memory_mib: u32,
     pub(crate) programs: Vec<PathBuf>,
+    pub(crate) seen: Vec<PathBuf>,
 }
 
 impl Default for Options {
@@ -39,6 +40,7 @@ impl Default for Options {
             deadline: Duration::from_secs(300),
             memory_mib: 2048,
             programs: Vec::new(),
+            seen: Vec::new(),
         }
     }
 }
@@ -77,6 +79,13 @@ impl Options {
     #[must_use]
     pub fn may_leave(mut self) -> Self {
         self.may_leave = true;
+        self
+    }
+
+    /// A directory of the host that a private machine sees under its own path, read-only, besides the workspace and its target directory.
+    #[must_use]
+    pub fn sees(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.seen.push(directory.into());
         self
     }
 

@@ -15,8 +15,9 @@ pub fn base_root() -> Result<PathBuf, MachineError> {
     if root.join(".done").exists() { Ok(root) } else { Err(MachineError::NoRoot(root)) }
 }
 
-/// Where what takes minutes to build is kept.
-pub(crate) fn cache() -> PathBuf {
+/// Where what takes minutes to build is kept: `$TESTBED/cache`.
+#[must_use]
+pub fn cache() -> PathBuf {
     env::var_os("TESTBED").map_or_else(|| PathBuf::from("/var/tmp/ms2m-testbed"), PathBuf::from).join("cache")
 }
 
@@ -39,7 +40,8 @@ fn profile_directory() -> PathBuf {
 }
 
 /// What of the host a machine sees: the target directory of this test program and the workspace.
-pub(crate) fn visible() -> Vec<PathBuf> {
+#[must_use]
+pub fn visible() -> Vec<PathBuf> {
     let profile = profile_directory();
     let target = profile.ancestors().find(|above| above.join("CACHEDIR.TAG").exists()).unwrap_or(&profile).to_owned();
     let mut paths = vec![target];

@@ -1,7 +1,7 @@
 //! The server.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ pub enum Stop {
 pub struct RabbitMqServer {
     directory: PathBuf,
     script: PathBuf,
-    amqp: u16,
-    management: u16,
+    amqp: SocketAddrV4,
+    management: SocketAddrV4,
     distribution: u16,
     keeper: Option<Keeper>,
 }
@@ -42,7 +42,8 @@ impl RabbitMqServer {
         let script = find::start_script()?;
         let directory = tempfile::Builder::new().prefix("ms2m-rabbitmq-").tempdir().map_err(StartError::io("make", "a directory"))?.keep();
         let [amqp, management, distribution] = free_ports()?;
-        let mut server = Self { directory, script, amqp, management, distribution, keeper: None };
+        let at = |port| SocketAddrV4::new(options.address, port);
+        let mut server = Self { directory, script, amqp: at(amqp), management: at(management), distribution, keeper: None };
         server.write("rabbitmq.conf", &options.config(amqp, management))?;
         server.write("enabled_plugins", "[rabbitmq_management].\n")?;
         // Keeps a configuration of this machine out.
@@ -54,13 +55,13 @@ impl RabbitMqServer {
     /// Where its clients connect, credentials included.
     #[must_use]
     pub fn amqp_url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.amqp)
+        format!("amqp://guest:guest@{}/%2f", self.amqp)
     }
 
     /// Where its management API is, without credentials.
     #[must_use]
     pub fn management_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.management)
+        format!("http://{}", self.management)
     }
 
     /// Stops it.

@@ -1,5 +1,6 @@
 //! What a test may want of its server.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The user that a registry with accounts knows.
@@ -18,11 +19,13 @@ pub struct Options {
     pub account: bool,
     /// Deletes nothing, as the registry does unless told otherwise.
     pub no_delete: bool,
+    /// Where it listens, instead of a free port of the loopback.
+    pub address: Option<SocketAddr>,
 }
 
 impl Options {
     /// Its configuration file (YAML, which JSON is).
-    pub(crate) fn config(&self, port: u16, directory: &Path) -> String {
+    pub(crate) fn config(&self, address: SocketAddr, directory: &Path) -> String {
         let file = |path: &Path| format!("{:?}", path.display().to_string());
         let tls = self.tls.as_ref().map_or(String::new(), |(certificate, key)| {
             format!(r#", "tls": {{"certificate": {}, "key": {}}}"#, file(certificate), file(key))
@@ -31,7 +34,7 @@ impl Options {
         format!(
             r#"{{"version": "0.1", "log": {{"level": "warn", "accesslog": {{"disabled": true}}}},
 "storage": {{"filesystem": {{"rootdirectory": {}}}, "delete": {{"enabled": {}}}}},
-"http": {{"addr": "127.0.0.1:{port}", "secret": "test"{tls}}}{}}}
+"http": {{"addr": "{address}", "secret": "test"{tls}}}{}}}
 "#,
             file(&directory.join("data")),
             !self.no_delete,

@@ -17,7 +17,7 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct RegistryServer {
     directory: PathBuf,
-    port: u16,
+    address: SocketAddr,
     keeper: Option<Keeper>,
 }
 
@@ -29,12 +29,13 @@ impl RegistryServer {
     pub fn start(options: &Options) -> Result<Self, StartError> {
         let program = find::program()?;
         let directory = tempfile::Builder::new().prefix("ms2m-registry-").tempdir().map_err(StartError::io("make", "a directory"))?.keep();
-        let mut server = Self { directory, port: 0, keeper: None };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StartError::io("bind", "a free port"))?;
-        server.port = listener.local_addr().map_err(StartError::io("read", "a free port"))?.port();
-        server.write("config.yml", &options.config(server.port, &server.directory))?;
+        let mut server = Self { directory, address: (Ipv4Addr::LOCALHOST, 0).into(), keeper: None };
+        server.address = match options.address {
+            Some(address) => address,
+            None => free_port()?,
+        };
+        server.write("config.yml", &options.config(server.address, &server.directory))?;
         server.write("htpasswd", HTPASSWD)?;
-        drop(listener);
         let config = server.directory.join("config.yml");
         let keeper = Keeper::start(&server.directory, &program, |command| {
             command.arg("serve").arg(config);
@@ -47,7 +48,7 @@ impl RegistryServer {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
+        self.address
     }
 
     /// Where it keeps everything.
@@ -85,6 +86,11 @@ impl Drop for RegistryServer {
             None => drop(fs::remove_dir_all(&self.directory)),
         }
     }
+}
+
+fn free_port() -> Result<SocketAddr, StartError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StartError::io("bind", "a free port"))?;
+    listener.local_addr().map_err(StartError::io("read", "a free port"))
 }
 
 /// Its keeper waits for it only when stopping it, so until then it stays a zombie.

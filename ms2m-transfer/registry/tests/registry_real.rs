@@ -26,7 +26,7 @@ impl Stage {
         let _ = aws_lc_rs::default_provider().install_default();
         let certificates = tempfile::tempdir().unwrap();
         let files = Authority::new().unwrap().issue(certificates.path(), "127.0.0.1").unwrap();
-        let options = Options { tls: Some((files.certificate, files.key)), account: true, no_delete };
+        let options = Options { tls: Some((files.certificate, files.key)), account: true, no_delete, address: None };
         Self { server: RegistryServer::start(&options).unwrap(), certificates }
     }
 

@@ -10,7 +10,7 @@ use crate::steps::Outcome;
 
 pub(crate) use self::container_tools::container_tools;
 pub(crate) use self::service::{program, rabbitmq, registry};
-pub(crate) use self::testbed::{root_user, sid_root, virtual_machine};
+pub(crate) use self::testbed::{kubernetes, root_user, sid_root, virtual_machine};
 
 /// A component of the Rust toolchain, found by the cargo command it brings.
 pub(crate) fn component(name: &str, command: &[&str]) -> Outcome {

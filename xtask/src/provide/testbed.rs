@@ -20,19 +20,33 @@ pub(crate) fn root_user() -> Result<Outcome> {
 
 /// The Debian root with CRIU, runc and crun that every test's machine stands on.
 pub(crate) fn sid_root() -> Result<Outcome> {
-    built_by("root", "the Debian root with CRIU, runc and crun")
+    bootstrapped_by("root", "the Debian root with CRIU, runc and crun")
 }
 
 /// The virtual machine with the kernel that CRIU's pre-dump needs.
 pub(crate) fn virtual_machine() -> Result<Outcome> {
-    built_by("vm", "the virtual machine for CRIU's pre-dump")
+    bootstrapped_by("vm", "the virtual machine for CRIU's pre-dump")
+}
+
+/// Kubernetes for the nodes of a cluster, compiled by Go, which fetches a newer version of itself where it has to.
+pub(crate) fn kubernetes() -> Result<Outcome> {
+    if !Command::new("go").arg("version").output().is_ok_and(|output| output.status.success()) {
+        let how = "install Go 1.26 or newer, see https://go.dev/doc/install";
+        return Ok(Outcome::LeftOut(format!("go, which compiles Kubernetes for the tests, is missing; {how}")));
+    }
+    built_by("cluster", "the Kubernetes of the cluster")
+}
+
+/// What mmdebstrap builds.
+fn bootstrapped_by(script: &str, what: &str) -> Result<Outcome> {
+    match builder()? {
+        Some(missing) => Ok(missing),
+        None => built_by(script, what),
+    }
 }
 
 /// The script knows whether there is anything to do.
 fn built_by(script: &str, what: &str) -> Result<Outcome> {
-    if let Some(missing) = builder()? {
-        return Ok(missing);
-    }
     let path = workspace_root().join("testbed").join(script);
     Ok(match execute(Command::new(path).arg("setup"))? {
         Outcome::Passed => Outcome::Passed,

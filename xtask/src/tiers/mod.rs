@@ -1,5 +1,6 @@
 //! `cargo xtask test`: the tests by what they need.
 
+mod cluster;
 mod criu;
 mod declared;
 mod services;
@@ -21,6 +22,8 @@ pub(crate) enum Tier {
     Tools,
     /// Tests with the real CRIU, runc and crun; as root
     Criu,
+    /// Tests on a Kubernetes of two nodes; as root
+    Cluster,
 }
 
 /// Every tier.
@@ -35,6 +38,7 @@ impl Tier {
             Self::Services => steps.run("services", services::run),
             Self::Tools => steps.run("tools", tools::run),
             Self::Criu => steps.run("criu", criu::run),
+            Self::Cluster => steps.run("cluster", cluster::run),
         }
     }
 }

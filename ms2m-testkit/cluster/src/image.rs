@@ -1,0 +1,36 @@
+//! [`Image`]: what a container runs.
+
+use std::path::{Path, PathBuf};
+
+/// A program of the workspace with the shared libraries that it needs, and nothing else: no shell, no `/tmp`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Image {
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Image {
+    /// Of this program, which the machine must see: one from the target directory, or of Debian.
+    #[must_use]
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), arguments: Vec::new() }
+    }
+
+    /// What the program is called with, unless a pod says otherwise.
+    #[must_use]
+    pub fn arguments<A: Into<String>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.arguments = arguments.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The program, as the machine sees it.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The command line in the container.
+    pub(crate) fn entrypoint(&self) -> Vec<String> {
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        [format!("/{name}")].into_iter().chain(self.arguments.iter().cloned()).collect()
+    }
+}
