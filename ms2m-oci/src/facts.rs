@@ -7,7 +7,7 @@ pub(crate) const CRI_O: &str = "io.kubernetes.cri-o.annotations.checkpoint.name"
 /// The annotation by which containerd up to 2.3 knows it, on manifest or index.
 pub(crate) const CONTAINERD: &str = "org.criu.checkpoint.container.name";
 /// Which migration it belongs to.
-const MIGRATION: &str = "io.ms2m.migration";
+pub(crate) const MIGRATION: &str = "io.ms2m.migration";
 
 /// Longer values are left out: they come from an archive, and an archive may say anything.
 const VALUE_BYTES: usize = 1024;

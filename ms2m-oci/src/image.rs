@@ -1,12 +1,12 @@
 //! [`Image`]: configuration and manifest of a checkpoint, from what is known of its layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ms2m_core::Digest;
-use oci_spec::image::{Arch, ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION};
+use oci_spec::image::{Arch, ConfigBuilder, ImageConfigurationBuilder, ImageManifestBuilder, MediaType, Os, RootFsBuilder, SCHEMA_VERSION};
 
 use crate::document::{Document, descriptor, hashed};
-use crate::facts::Facts;
+use crate::facts::{Facts, MIGRATION};
 
 /// How a layer is compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -71,6 +71,11 @@ impl Image {
         let mut config = ImageConfigurationBuilder::default().architecture(arch(facts)).os(Os::Linux).rootfs(rootfs);
         if let Some(created) = annotations.get("org.opencontainers.image.created") {
             config = config.created(created.clone());
+        }
+        if let Some(migration) = annotations.get(MIGRATION) {
+            // The store of CRI-O knows an image by its configuration: those of two migrations are two, also when their bytes are the same.
+            let labels = HashMap::from([(MIGRATION.to_owned(), migration.clone())]);
+            config = config.config(ConfigBuilder::default().labels(labels).build().expect("all is given"));
         }
         let config = Document::new(MediaType::ImageConfig, &config.build().expect("all is given"));
         let manifest = ImageManifestBuilder::default()

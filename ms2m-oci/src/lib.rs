@@ -5,7 +5,8 @@
 //!
 //! # Packing
 //! [`pack`] writes an [OCI image layout](https://github.com/opencontainers/image-spec/blob/main/image-layout.md): a new one appears whole or
-//! not at all, an existing one gets another tag. [`Image`] is the same without a layout, for whoever pushes to a registry.
+//! not at all, an existing one gets another tag. [`stream`] writes it into a pipe instead. [`Image`] is the same without a layout, for whoever
+//! pushes to a registry.
 //! ```
 //! # use ms2m_core::Digest;
 //! # use ms2m_oci::{Facts, Image, Layer, LayerKind};
@@ -36,6 +37,7 @@ mod place;
 mod publish;
 mod read;
 mod stage;
+mod stream;
 
 pub use compress::Compression;
 pub use document::Document;
@@ -47,3 +49,4 @@ pub use name::{LayoutName, Tag};
 pub use pack::{PackOptions, Packed, pack};
 pub use place::Placed;
 pub use read::{Checkpoint, LayerReader, Layout};
+pub use stream::stream;

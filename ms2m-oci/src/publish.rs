@@ -114,7 +114,7 @@ fn add(stage: &Stage, layout: &Path, image: &Image, facts: &Facts, tag: &Tag, li
     Ok(true)
 }
 
-fn marker() -> String {
+pub(crate) fn marker() -> String {
     json!({ "imageLayoutVersion": "1.0.0" }).to_string()
 }
 

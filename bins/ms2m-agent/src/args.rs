@@ -9,6 +9,8 @@ use clap::Parser;
 use ms2m_transfer_direct::Credentials;
 use ms2m_transfer_direct::agent::{Admission, AllowList, Limits, LiveFile, StoreOptions};
 
+use crate::image_store::ImageStoreArgs;
+
 /// Takes the checkpoints that other nodes send, over mutually authenticated TLS 1.3, and keeps them until the copy is made of them.
 #[derive(Parser, Debug)]
 #[command(version)]
@@ -88,6 +90,9 @@ pub(crate) struct Args {
     /// Seconds between looking for what is too old
     #[arg(long, env = "MS2M_COLLECT_EVERY_S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     collect_every_s: u64,
+
+    #[command(flatten)]
+    pub(crate) image_store: ImageStoreArgs,
 }
 
 impl Args {

@@ -1,16 +1,16 @@
 //! `ms2m-agent`: takes the checkpoints that other nodes send, and keeps them until the copy is made of them.
 
 mod args;
+mod image_store;
 mod metrics;
 mod operations;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser as _;
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_transfer_direct::Agent;
-use ms2m_transfer_direct::agent::{Kept, Store};
+use ms2m_transfer_direct::agent::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,7 +42,10 @@ fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<()> {
     allow_many_files();
-    let agent = Agent::new(Store::open(args.store())?, args.admission(), Arc::new(Kept), args.limits());
+    // The store's lock says that no other agent uses the directory.
+    let store = Store::open(args.store())?;
+    let arrival = args.image_store.arrival(&args.storage_dir).await?;
+    let agent = Agent::new(store, args.admission(), arrival, args.limits());
     let checkpoints = listen(args, args.port).await?;
     let operations = listen(args, args.operations_port).await?;
     let (mut terminate, mut interrupt) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hyper::Method;
 use ms2m_core::{ByteStream, Error, ErrorKind, MigrationId, Receipt, Result, TransferBackend, TransferCapability, TransferJob};
+use serde::de::DeserializeOwned;
 
 use crate::connect::Target;
 use crate::credentials::Credentials;
-use crate::wire::{CHECKPOINTS, Stored, migration_path};
+use crate::wire::{CHECKPOINTS, STATUS, Status, Stored, migration_path};
 use crate::{receive, send};
 
 /// Moves checkpoints to the agent of the target node.
@@ -42,7 +43,19 @@ impl DirectTransfer {
     /// # Errors
     /// When the agent cannot be reached, or does not let this side see it.
     pub async fn list(&self) -> Result<Vec<Stored>> {
-        let response = self.target.ask_patiently(|| self.target.request(Method::GET, CHECKPOINTS)).await?;
+        self.get(CHECKPOINTS).await
+    }
+
+    /// How the agent is.
+    ///
+    /// # Errors
+    /// When the agent cannot be reached, or does not let this side see it.
+    pub async fn status(&self) -> Result<Status> {
+        self.get(STATUS).await
+    }
+
+    async fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A> {
+        let response = self.target.ask_patiently(|| self.target.request(Method::GET, path)).await?;
         let answer = self.target.whole(response).await?;
         serde_json::from_slice(&answer).map_err(|error| {
             let message = "the agent's answer is not understood; use programs of the same release on all nodes";

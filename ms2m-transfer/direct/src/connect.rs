@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, header};
@@ -128,8 +128,15 @@ impl Target {
     pub(crate) async fn whole(&self, response: Response<Incoming>) -> Result<Bytes> {
         let late = |_| Error::retry(ErrorKind::Unavailable, "the agent does not end its answer").with("agent", &self.url);
         let read = timeout(WITHIN, Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect()).await.map_err(late)?;
-        let broken =
-            |error| Error::retry(ErrorKind::Unavailable, "the agent's answer breaks off").caused_by(error).with("agent", &self.url);
+        let broken = |error: Box<dyn std::error::Error + Send + Sync>| {
+            let error = if error.is::<LengthLimitError>() {
+                let message = "the agent's answer is longer than is read here; discard at the agent what is not needed any more";
+                Error::undo(ErrorKind::LimitExceeded, message).with("bytes_max", ANSWER_BYTES_MAX)
+            } else {
+                Error::retry(ErrorKind::Unavailable, "the agent's answer breaks off").caused_by(error)
+            };
+            error.with("agent", &self.url)
+        };
         Ok(read.map_err(broken)?.to_bytes())
     }
 

@@ -36,4 +36,4 @@ pub use agent::{Admission, Agent};
 pub use backend::DirectTransfer;
 pub use credentials::Credentials;
 pub use identity::Peer;
-pub use wire::Stored;
+pub use wire::{Status, Stored};

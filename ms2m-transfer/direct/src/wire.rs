@@ -19,6 +19,9 @@ pub(crate) const DIGEST: &str = "ms2m-digest";
 /// Where checkpoints are, below the agent's root.
 pub(crate) const CHECKPOINTS: &str = "/v1/checkpoints";
 
+/// How the agent is.
+pub(crate) const STATUS: &str = "/v1/status";
+
 /// A piece of an upload: read, digested and written as one.
 pub(crate) const PIECE_BYTES: usize = 512 << 10;
 /// At each multiple, what the agent holds can be compared and gone on from.
@@ -122,6 +125,38 @@ pub struct Stored {
     pub archive_bytes: u64,
     /// The file, on the agent's node.
     pub location: String,
+}
+
+impl Stored {
+    pub(crate) fn new(migration: &MigrationId, part: Part, digest: Digest, archive_bytes: u64, file: &std::path::Path) -> Self {
+        Self { migration: migration.clone(), part, digest, archive_bytes, location: file.display().to_string() }
+    }
+}
+
+/// How an agent is.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// Its release.
+    pub version: String,
+    /// The protocol of its uploads.
+    pub protocol: String,
+    /// Whether it takes new uploads: not any more when it was told to end.
+    pub ready: bool,
+    /// Room for checkpoints, in bytes, without what it leaves to others.
+    pub free_bytes: u64,
+    /// Largest checkpoint that it takes, in bytes.
+    pub archive_bytes_max: u64,
+    /// Parts of checkpoints that have arrived.
+    pub parts: u64,
+    /// Their bytes.
+    pub parts_bytes: u64,
+    /// Uploads and downloads that are going on.
+    pub transfers_open: u64,
+    /// How many of them it takes at a time.
+    pub transfers_max: u64,
+    /// Connections, this one included.
+    pub connections_open: u64,
 }
 
 /// An error on its way between client and agent.

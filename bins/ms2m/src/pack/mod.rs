@@ -1,7 +1,6 @@
 //! `ms2m pack`: a checkpoint archive becomes an OCI image.
 
 mod args;
-pub(crate) mod facts;
 mod output;
 
 use std::io;
@@ -11,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ms2m_core::{Error, ErrorKind, Result};
+pub(crate) use ms2m_image_store::facts;
 use ms2m_oci::{PackOptions, Packed, pack};
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -29,7 +29,7 @@ pub enum Action {
     },
     /// To remove all of a migration.
     Discard,
-    /// To see what is there, of all migrations.
+    /// To see what is there, of all migrations, and how the agent is.
     List,
 }
 

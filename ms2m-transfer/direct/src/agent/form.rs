@@ -85,8 +85,8 @@ pub(super) async fn upload(
         let digest = incomplete.check(expected).inspect_err(|_| incomplete.remove())?;
         store.publish(&migration, Part::Final, digest, incomplete)
     });
-    let stored = published.await.inspect_err(|_| add(&agent.0.counters.uploads_failed, 1))?;
-    let stored = agent.arrived(stored).await.inspect_err(|_| add(&agent.0.counters.uploads_failed, 1))?;
+    let published = published.await.inspect_err(|_| add(&agent.0.counters.uploads_failed, 1))?;
+    let stored = agent.arrived(published).await.inspect_err(|_| add(&agent.0.counters.uploads_failed, 1))?;
     add(&agent.0.counters.uploads_done, 1);
     tracing::info!(migration = %stored.migration, digest = %stored.digest, bytes, "a checkpoint has arrived as a form");
     Ok((StatusCode::CREATED, Json(stored)))

@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer;
+mod arrived;
 mod counters;
 mod form;
 mod limits;
@@ -31,10 +32,14 @@ pub use limits::Limits;
 pub use live_file::LiveFile;
 pub use store::{Collected, Store, StoreOptions};
 
-use crate::wire::{CHECKPOINTS, Stored};
+use crate::wire::{CHECKPOINTS, STATUS, Stored};
 use counters::Counters;
 
-/// Is told of each part that has become visible, before its sender is. For example to load it into a container runtime's store.
+/// Is told of each part that has become visible, before its sender is, and of each that will be removed. For example to load it into a
+/// container runtime's store, and to take it out again.
+///
+/// # Contract
+/// Both may be called again for the same part, also after a restart of the agent, and do what is missing then.
 #[async_trait]
 pub trait Arrival: std::fmt::Debug + Send + Sync + 'static {
     /// A part has arrived.
@@ -42,6 +47,14 @@ pub trait Arrival: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The sender is told, and the part is removed.
     async fn arrived(&self, stored: &Stored) -> Result<()>;
+
+    /// A part is about to be removed: it was discarded, is too old, or another one has come in its place.
+    ///
+    /// # Errors
+    /// The part stays. Whoever has discarded it is told; what is too old is tried again with the next [`Agent::collect`].
+    async fn removed(&self, _: &Stored) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Nothing is done with what arrives.
@@ -96,6 +109,7 @@ impl Agent {
     /// authenticated it. Requests without one are refused. Uploads need a server that lets connections be upgraded, as axum's own does.
     pub fn router(&self) -> Router {
         Router::new()
+            .route(STATUS, get(requests::status))
             .route(CHECKPOINTS, get(requests::list))
             .route(&format!("{CHECKPOINTS}/{{migration}}"), delete(requests::discard))
             .route(&format!("{CHECKPOINTS}/{{migration}}/{{part}}"), post(upload::upload).delete(requests::abandon))
@@ -129,8 +143,18 @@ impl Agent {
     /// # Errors
     /// When the directory cannot be read.
     pub async fn collect(&self) -> Result<Collected> {
-        let store = Arc::clone(&self.0.store);
-        let collected = store::blocking(move || store.collect()).await?;
+        let (store, arrival) = (Arc::clone(&self.0.store), Arc::clone(&self.0.arrival));
+        let runtime = tokio::runtime::Handle::current();
+        let collected = store::blocking(move || {
+            store.collect_if(|stored| match runtime.block_on(arrival.removed(stored)) {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(migration = %stored.migration, part = %stored.part, %error, "what is too old stays for now");
+                    false
+                }
+            })
+        })
+        .await?;
         counters::add(&self.0.counters.orphans_removed, collected.incomplete + collected.arrived);
         Ok(collected)
     }

@@ -20,7 +20,7 @@ use super::answer::Refused;
 use super::counters::{Gauge, add};
 use super::store::{blocking, failed};
 use crate::identity::Peer;
-use crate::wire::{CALL, PIECE_BYTES, Stored, parse_digest, parse_part};
+use crate::wire::{CALL, PIECE_BYTES, PROTOCOL, Status, Stored, parse_digest, parse_part};
 
 /// Pieces that are read ahead.
 const PIECES: usize = 2;
@@ -49,6 +49,25 @@ pub(super) async fn list(State(agent): State<Agent>, peer: Option<Extension<Peer
     Ok(Json(blocking(move || store.list()).await?))
 }
 
+pub(super) async fn status(State(agent): State<Agent>, peer: Option<Extension<Peer>>) -> Result<Json<Status>, Refused> {
+    let peer = authenticated(peer)?;
+    agent.0.admission.admit(&peer, None, Action::List).await?;
+    let store = Arc::clone(&agent.0.store);
+    let (free_bytes, stored) = blocking(move || Ok((store.free_bytes()?, store.list()?))).await?;
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol: PROTOCOL.to_owned(),
+        ready: agent.is_ready(),
+        free_bytes,
+        archive_bytes_max: agent.0.store.options().archive_bytes_max,
+        parts: stored.len() as u64,
+        parts_bytes: stored.iter().map(|stored| stored.archive_bytes).sum(),
+        transfers_open: agent.facts().transfers_open,
+        transfers_max: agent.0.limits.transfers_max as u64,
+        connections_open: agent.facts().connections_open,
+    }))
+}
+
 pub(super) async fn discard(
     State(agent): State<Agent>,
     peer: Option<Extension<Peer>>,
@@ -57,7 +76,7 @@ pub(super) async fn discard(
     let peer = authenticated(peer)?;
     let migration = MigrationId::new(migration)?;
     agent.0.admission.admit(&peer, Some(&migration), Action::Discard).await?;
-    agent.0.store.discard(&migration).await?;
+    agent.discard(&migration).await?;
     tracing::info!(%migration, %peer, "discarded");
     Ok(StatusCode::NO_CONTENT)
 }

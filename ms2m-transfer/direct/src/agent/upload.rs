@@ -18,7 +18,7 @@ use super::admission::Action;
 use super::answer::Refused;
 use super::counters::{Gauge, add};
 use super::requests::{Named, named};
-use super::store::{Call, Incomplete, Lease, blocking};
+use super::store::{Call, Incomplete, Lease, Published, blocking};
 use crate::identity::Peer;
 use crate::wire::{AGAIN, ARCHIVE_BYTES, CALL, DIGEST, PIECE_BYTES, PROTOCOL, Word, parse_digest, say};
 
@@ -57,7 +57,8 @@ pub(super) async fn upload(
             blocking(move || store.find(&migration, part, digest)).await?
         };
         if let Some(stored) = found {
-            return Ok(Json(stored).into_response());
+            // The agent may have ended before it had done everything with it.
+            return Ok(Json(agent.arrived(Published { stored, former: Vec::new() }).await?).into_response());
         }
     }
     let mut lease = agent.0.store.lease(&migration, part, &call).await?;
@@ -266,18 +267,6 @@ impl Session {
             (Ok((incomplete, Ok(()))), Ok(None)) => End::Broken(incomplete, broken(std::io::ErrorKind::Other.into())),
             (Ok((incomplete, Ok(()))), Err(error)) => End::Broken(incomplete, error),
         }
-    }
-}
-
-impl Agent {
-    /// Tells whoever waits for it; a part that cannot be used is not kept.
-    pub(super) async fn arrived(&self, stored: crate::wire::Stored) -> Result<crate::wire::Stored> {
-        if let Err(error) = self.0.arrival.arrived(&stored).await {
-            let path = self.0.store.file(&stored.migration, stored.part, stored.digest);
-            blocking(move || std::fs::remove_file(&path).map_err(super::store::failed("removed", &path))).await?;
-            return Err(error);
-        }
-        Ok(stored)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use ms2m_core::Result;
 
 use super::{Store, failed, names};
+use crate::wire::Stored;
 
 /// What was removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,6 +26,11 @@ impl Store {
     /// # Errors
     /// When the directory cannot be read. What cannot be removed stays for the next time.
     pub fn collect(self: &Arc<Self>) -> Result<Collected> {
+        self.collect_if(|_| true)
+    }
+
+    /// The same, asking for each part that has arrived whether it may be removed now.
+    pub(crate) fn collect_if(self: &Arc<Self>, may_go: impl Fn(&Stored) -> bool) -> Result<Collected> {
         let mut collected = Collected::default();
         for migration in self.migrations()? {
             let directory = self.directory(&migration);
@@ -40,8 +46,12 @@ impl Store {
                             lease.forget();
                         }
                     }
-                    Some(names::Entry::Arrived(..)) => {
-                        if let Some(bytes) = remove_if_older(&entry.path(), self.options.age_max) {
+                    Some(names::Entry::Arrived(part, digest)) => {
+                        let stored = |archive_bytes| Stored::new(&migration, part, digest, archive_bytes, &entry.path());
+                        if let Some(bytes) = older(&entry.path(), self.options.age_max)
+                            && may_go(&stored(bytes))
+                            && std::fs::remove_file(entry.path()).is_ok()
+                        {
                             collected.arrived += 1;
                             collected.bytes += bytes;
                         }
@@ -70,8 +80,13 @@ impl Store {
 
 /// The size of what was removed.
 fn remove_if_older(path: &Path, limit: Duration) -> Option<u64> {
+    older(path, limit).filter(|_| std::fs::remove_file(path).is_ok())
+}
+
+/// The size of what is older.
+fn older(path: &Path, limit: Duration) -> Option<u64> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     // Of the future: the clock was set back, and it will age.
     let age = SystemTime::now().duration_since(metadata.modified().ok()?).ok()?;
-    (age > limit && std::fs::remove_file(path).is_ok()).then_some(metadata.len())
+    (age > limit).then_some(metadata.len())
 }

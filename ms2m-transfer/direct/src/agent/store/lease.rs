@@ -9,8 +9,7 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::incomplete::Progress;
-use super::{Incomplete, Store, names};
-use crate::wire::Stored;
+use super::{Incomplete, Published, Store, names};
 
 /// How long a connection that was told to stop may take for it: it ends at its next piece.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
@@ -177,7 +176,7 @@ impl Lease {
     }
 
     /// Checks the digest and makes the part visible; removes it if it is wrong.
-    pub(crate) async fn publish(self, incomplete: Incomplete, expected: Digest) -> Result<Stored> {
+    pub(crate) async fn publish(self, incomplete: Incomplete, expected: Digest) -> Result<Published> {
         // In one piece: whoever drops this future does not get half of it, and the lease ends after it.
         super::blocking(move || {
             let digest = incomplete.check(Some(expected)).inspect_err(|_| {

@@ -54,6 +54,14 @@ impl StoreOptions {
     }
 }
 
+/// A part that has become visible.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) stored: Stored,
+    /// What this part was before, which is to be removed.
+    pub(crate) former: Vec<Stored>,
+}
+
 /// A directory of checkpoints, used by one agent at a time.
 #[derive(Debug)]
 pub struct Store {
@@ -93,6 +101,11 @@ impl Store {
         &self.options
     }
 
+    /// Bytes that are left for checkpoints. Blocks.
+    pub(crate) fn free_bytes(&self) -> Result<u64> {
+        Ok(room::free_bytes(&self.options.directory)?.saturating_sub(self.options.free_bytes_min))
+    }
+
     fn slots(&self) -> MutexGuard<'_, HashMap<(MigrationId, Part), Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,36 +139,30 @@ impl Store {
         Ok(incomplete)
     }
 
-    /// Makes a checked part visible, in place of what this part was before. Blocks.
-    pub(crate) fn publish(&self, migration: &MigrationId, part: Part, digest: Digest, incomplete: Incomplete) -> Result<Stored> {
+    /// Makes a checked part visible. Blocks.
+    pub(crate) fn publish(&self, migration: &MigrationId, part: Part, digest: Digest, incomplete: Incomplete) -> Result<Published> {
         let archive_bytes = incomplete.bytes();
         let path = self.file(migration, part, digest);
         incomplete.publish(&path)?;
         // The migration's directory may be new, too.
         incomplete::sync_directory(&self.options.directory)?;
-        for (other, found) in self.arrived(migration)? {
-            if other.part == part && other.digest != digest {
-                std::fs::remove_file(&found).map_err(failed("removed", &found))?;
-            }
-        }
-        let location = path.display().to_string();
-        Ok(Stored { migration: migration.clone(), part, digest, archive_bytes, location })
+        let mut former = self.arrived(migration)?;
+        former.retain(|other| other.part == part && other.digest != digest);
+        Ok(Published { stored: Stored::new(migration, part, digest, archive_bytes, &path), former })
     }
 
     /// This part, if it has arrived. Blocks.
     pub(crate) fn find(&self, migration: &MigrationId, part: Part, digest: Digest) -> Result<Option<Stored>> {
         let path = self.file(migration, part, digest);
         match std::fs::metadata(&path) {
-            Ok(metadata) => {
-                let location = path.display().to_string();
-                Ok(Some(Stored { migration: migration.clone(), part, digest, archive_bytes: metadata.len(), location }))
-            }
+            Ok(metadata) => Ok(Some(Stored::new(migration, part, digest, metadata.len(), &path))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed("read", &path)(error)),
         }
     }
 
-    fn arrived(&self, migration: &MigrationId) -> Result<Vec<(Stored, PathBuf)>> {
+    /// What has arrived of a migration. Blocks.
+    pub(crate) fn arrived(&self, migration: &MigrationId) -> Result<Vec<Stored>> {
         let directory = self.directory(migration);
         let entries = match std::fs::read_dir(&directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -167,10 +174,9 @@ impl Store {
             let Some(names::Entry::Arrived(part, digest)) = entry.file_name().to_str().and_then(names::parse) else { continue };
             // Replaced just now: nothing has arrived under this name any more.
             let Ok(metadata) = entry.metadata() else { continue };
-            let location = entry.path().display().to_string();
-            arrived.push((Stored { migration: migration.clone(), part, digest, archive_bytes: metadata.len(), location }, entry.path()));
+            arrived.push(Stored::new(migration, part, digest, metadata.len(), &entry.path()));
         }
-        arrived.sort_by_key(|(stored, _)| stored.part);
+        arrived.sort_by_key(|stored| stored.part);
         Ok(arrived)
     }
 
@@ -181,7 +187,7 @@ impl Store {
     pub fn list(&self) -> Result<Vec<Stored>> {
         let mut all = Vec::new();
         for migration in self.migrations()? {
-            all.extend(self.arrived(&migration)?.into_iter().map(|(stored, _)| stored));
+            all.extend(self.arrived(&migration)?);
         }
         Ok(all)
     }

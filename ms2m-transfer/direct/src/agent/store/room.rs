@@ -9,11 +9,16 @@ use rustix::io::Errno;
 
 use super::failed;
 
+/// Bytes that the file system of this directory has left.
+pub(crate) fn free_bytes(directory: &Path) -> Result<u64> {
+    let disk = statvfs(directory).map_err(|error| failed("measured", directory)(error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Reserves room for a file of this size, of which `held_bytes` are there, and leaves at least `free_bytes_min` to others.
 pub(super) fn reserve(file: &File, path: &Path, held_bytes: u64, archive_bytes: u64, free_bytes_min: u64) -> Result<()> {
     let directory = path.parent().unwrap_or(path);
-    let disk = statvfs(directory).map_err(|error| failed("measured", directory)(error.into()))?;
-    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free_bytes = free_bytes(directory)?;
     // What is reserved already is not free any more; asking again for it would refuse a resumption on a nearly full disk.
     let reserved_bytes = rustix::fs::fstat(file).map_or(0, |stat| u64::try_from(stat.st_blocks).unwrap_or(0) * 512).max(held_bytes);
     let missing_bytes = archive_bytes.saturating_sub(reserved_bytes);

@@ -8,7 +8,10 @@ use ms2m_criu::inspect::{Here, Inspection, SourceKind, inspect};
 use ms2m_oci::Facts;
 
 /// Walks the archive's members and decodes its documents; pages are left out.
-pub(crate) fn facts(archive: &Path) -> Result<Facts> {
+///
+/// # Errors
+/// When it cannot be read, breaks a rule of archives, or is compressed.
+pub fn facts(archive: &Path) -> Result<Facts> {
     // What can be restored here does not matter: another machine will.
     let inspection = inspect(archive, &Limits::default(), &Here::default())?;
     let refuse = |message: String| Err(Error::fatal(ErrorKind::Unsupported, message).with("path", archive.display()));

@@ -1,0 +1,141 @@
+//! [`Containerd`]: its store, by `ctr`.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_oci::{OciError, stream};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use crate::ImageStore;
+use crate::archive::{Archive, died};
+use crate::name::REPOSITORY;
+use crate::tool::Tool;
+
+const CTR: Tool = Tool {
+    program: "ctr",
+    install: "ctr, which comes with containerd, is not here; install it where this runs, or use no image store",
+    remedy: "containerd's store cannot be used; does containerd run, is its socket the right one, and may this process use it?",
+};
+
+/// Which containerd.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ContainerdOptions {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// The namespace of its images; Kubernetes looks into `k8s.io`.
+    pub namespace: String,
+    /// Where images are unpacked, if not containerd's own choice: what its CRI uses.
+    pub snapshotter: Option<String>,
+    /// For an archive to become an image.
+    pub within: Duration,
+}
+
+impl Default for ContainerdOptions {
+    /// The socket, namespace and snapshotter of Kubernetes, and ten minutes.
+    fn default() -> Self {
+        Self {
+            socket: "/run/containerd/containerd.sock".into(),
+            namespace: "k8s.io".into(),
+            snapshotter: None,
+            within: Duration::from_secs(600),
+        }
+    }
+}
+
+/// containerd's store. The archive goes through a pipe into `ctr images import`: what is on the disk beside it is containerd's own copy, and
+/// what that is unpacked to.
+#[derive(Debug)]
+pub struct Containerd {
+    options: ContainerdOptions,
+    /// Who comes second finds the image of the first.
+    one: Mutex<()>,
+}
+
+impl Containerd {
+    /// Of these options.
+    #[must_use]
+    pub fn new(options: ContainerdOptions) -> Self {
+        Self { options, one: Mutex::default() }
+    }
+
+    fn ctr(&self) -> Command {
+        let mut command = CTR.command();
+        command.arg("--address").arg(&self.options.socket).arg("--namespace").arg(&self.options.namespace);
+        command
+    }
+
+    async fn holds(&self, name: &str) -> Result<bool> {
+        let mut list = self.ctr();
+        list.args(["images", "list", "--quiet", &format!("name=={name}")]);
+        Ok(CTR.run(&mut list, self.options.within).await?.lines().any(|line| line == name))
+    }
+
+    async fn import(&self, archive: &Archive) -> Result<()> {
+        let failed =
+            |error| Error::undo(ErrorKind::Other, "the archive cannot be read").with("path", archive.path.display()).caused_by(error);
+        let layer = File::open(&archive.path).map_err(failed)?;
+        let (from, to) = std::io::pipe().map_err(failed)?;
+        let mut import = self.ctr();
+        import.args(["images", "import", "--base-name", REPOSITORY]);
+        if let Some(snapshotter) = &self.options.snapshotter {
+            import.args(["--snapshotter", snapshotter]);
+        }
+        let child = CTR.start(import.arg("-").stdin(Stdio::from(OwnedFd::from(from))))?;
+        // The command holds the pipe's other end, and the writer would wait for a reader that is only itself.
+        drop(import);
+        let (image, facts, tag) = (archive.image.clone(), archive.facts.clone(), archive.tag.clone());
+        let written = tokio::task::spawn_blocking(move || stream(&image, &facts, &tag, layer, to));
+        // When it ends early, the writer's pipe is broken.
+        let ended = CTR.end(child, self.options.within).await;
+        let written = written.await.map_err(died)?;
+        CTR.good(&ended?)?;
+        match written {
+            // It has not read the padding behind the end.
+            Err(OciError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written.map(drop)?),
+        }
+    }
+}
+
+#[async_trait]
+impl ImageStore for Containerd {
+    fn name(&self) -> &'static str {
+        "containerd"
+    }
+
+    async fn check(&self) -> Result<()> {
+        CTR.run(CTR.command().arg("--version"), self.options.within).await.map(drop)
+    }
+
+    async fn load(&self, archive: &Archive) -> Result<()> {
+        let name = archive.image_name();
+        let _one = self.one.lock().await;
+        if self.holds(name).await? {
+            return Ok(());
+        }
+        if let Err(error) = self.import(archive).await {
+            // It may have got its name before it failed to be unpacked.
+            if let Err(left) = self.remove(name).await {
+                tracing::warn!(image = name, %left, "an image that could not be loaded may be left in containerd's store");
+            }
+            return Err(error.with("image", name));
+        }
+        if self.holds(name).await? {
+            return Ok(());
+        }
+        let message = "ctr has imported the image under another name; use a containerd whose ctr knows --base-name";
+        Err(Error::undo(ErrorKind::Unsupported, message).with("image", name))
+    }
+
+    async fn remove(&self, name: &str) -> Result<()> {
+        // Synchronously: afterwards the bytes are gone, too. One that is not there is not missed.
+        let mut remove = self.ctr();
+        CTR.run(remove.args(["images", "remove", "--sync", name]), self.options.within).await.map(drop)
+    }
+}
