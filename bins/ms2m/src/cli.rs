@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::agent::AgentArgs;
 use crate::demo::DemoArgs;
 use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
@@ -56,6 +57,9 @@ pub(crate) enum Command {
     /// Its digest is checked before it becomes visible there. Repeats what is worth repeating, and goes on where it broke off where
     /// the other side can.
     Transfer(TransferArgs),
+    /// Ask a node's agent how it is and what it holds, or have it discard something.
+    #[command(subcommand_required = true)]
+    Agent(AgentArgs),
     /// Print completions for a shell.
     Completions {
         /// Which shell.

@@ -1,5 +1,6 @@
 //! `ms2m`: moves stateful message consumers while they serve, and proves that nothing was lost, doubled or reordered.
 
+mod agent;
 mod backend;
 mod cli;
 mod demo;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Transfer(arguments) => transfer::run(&arguments),
+        Command::Agent(arguments) => agent::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Pack(arguments) => pack::run(arguments),

@@ -52,6 +52,7 @@ impl Cluster {
             ..Default::default()
         };
         let registry = network.within(|| RegistryServer::start(&registry))??;
+        fs::create_dir(files.join("shared")).map_err(ClusterError::io("make the shared directory"))?;
         pivot_root(&files.join("pivot_root"))?;
         push::write(&machine, &Image::of(programs.join("pause")), "localhost/pause:1", &Path::new(DIRECTORY).join("pause.tar"))?;
         let mut up = machine.command("bash");
@@ -96,6 +97,12 @@ impl Cluster {
     #[must_use]
     pub fn path(&self, inside: impl AsRef<Path>) -> PathBuf {
         self.machine.path(inside)
+    }
+
+    /// A directory that the machine and both nodes see under this path, for what a test gives them. The host sees it at [`Cluster::path`] of it.
+    #[must_use]
+    pub fn shared(&self) -> PathBuf {
+        Path::new(DIRECTORY).join("shared")
     }
 
     /// Runs `work` in the cluster's network, on a thread of its own. A runtime of Tokio that is built in there has its other threads there, too.

@@ -15,6 +15,10 @@ fn pods_run_on_both_nodes_and_reach_each_other_the_registry_and_the_broker() {
     assert_eq!(said(cluster.node(Node::N2, "cat").arg("/etc/hooked")), "hook of 2\n");
     assert_eq!(std::fs::read_to_string(cluster.node_path(Node::N1, "/etc/hooked")).unwrap(), "hook of 1\n");
 
+    let shared = cluster.shared().join("file");
+    std::fs::write(cluster.path(&shared), "seen\n").unwrap();
+    assert_eq!(said(cluster.node(Node::N1, "cat").arg(&shared)), "seen\n");
+
     let program = env!("CARGO_BIN_EXE_ms2m-memory-counter");
     let image = cluster.push("counter", &Image::of(program).arguments(["1"])).unwrap();
     assert!(image.starts_with("10.77.0.1:5000/counter@sha256:"), "{image}");

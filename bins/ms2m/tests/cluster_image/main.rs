@@ -1,5 +1,6 @@
 //! A pod's checkpoint becomes an image, and containerd restores it on the other node: imported there, or pulled from a registry.
 
+mod agent;
 mod counter;
 
 use std::process::{Command, Stdio};
@@ -33,14 +34,20 @@ fn checkpoint(cluster: &Cluster, node: Node, pod: &str) -> String {
     answer["items"][0].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn a_checkpoint_is_restored_on_the_other_node_from_an_imported_and_from_a_pulled_image() {
-    let cluster = Cluster::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
+/// A pod on the first node that has counted a little.
+fn source(cluster: &Cluster) -> Counter<'_> {
     let program = workspace_program("ms2m-testkit-cluster", "ms2m-memory-counter").unwrap();
     let base = cluster.push("counter", &Image::of(program).arguments([MIB.to_string()])).unwrap();
     cluster.apply(&pod("source", Node::N1, &base, "IfNotPresent")).unwrap();
-    let source = Counter::of(&cluster, "source");
+    let source = Counter::of(cluster, "source");
     source.is_at_least(5);
+    source
+}
+
+#[test]
+fn a_checkpoint_is_restored_on_the_other_node_from_an_imported_and_from_a_pulled_image() {
+    let cluster = Cluster::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
+    let source = source(&cluster);
 
     let begun = Instant::now();
     let archive = checkpoint(&cluster, Node::N1, "source");
