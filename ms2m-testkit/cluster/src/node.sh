@@ -12,7 +12,6 @@ mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount --rbind /sys/fs/cgroup sys/fs/cgroup
 mount --rbind /dev dev
-[ -e dev/kmsg ] || mknod dev/kmsg c 1 11 # kubelet wants it
 mount -t tmpfs run run
 mount -t tmpfs tmp tmp
 # Not on the overlay: the overlayfs snapshotter cannot stack.

@@ -22,6 +22,8 @@ control kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address=10.77
   --kubelet-preferred-address-types=InternalIP --service-account-issuer=https://cluster --service-account-key-file=pki/accounts.pub \
   --service-account-signing-key-file=pki/accounts.key --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
   --allow-privileged=true
+# Both nodes see it, and kubelet does not start without.
+mknod /dev/kmsg c 1 11
 for i in 1 2; do
   setsid nsenter --net="/run/netns/n$i" unshare --mount --pid --uts --ipc --fork --kill-child \
     bash -c "$node" node "$i" "$directory" "$programs" "$runtime" "$hook" "$@" >"log/n$i" 2>&1 </dev/null &
@@ -33,7 +35,7 @@ kubectl() { nsenter --net=/run/netns/control bin/kubectl --kubeconfig pki/admin.
 await() {
   local what=$1
   shift
-  for _ in $(seq 300); do
+  for _ in $(seq 600); do
     ! "$@" >/dev/null 2>&1 || return 0
     sleep 0.1
   done
