@@ -53,7 +53,7 @@ impl Default for ContainerdOptions {
 #[derive(Debug)]
 pub struct Containerd {
     options: ContainerdOptions,
-    /// Who comes second finds the image of the first.
+    /// One at a time: who comes second finds what the first has done.
     one: Mutex<()>,
 }
 
@@ -74,6 +74,12 @@ impl Containerd {
         let mut list = self.ctr();
         list.args(["images", "list", "--quiet", &format!("name=={name}")]);
         Ok(CTR.run(&mut list, self.options.within).await?.lines().any(|line| line == name))
+    }
+
+    async fn take_out(&self, name: &str) -> Result<()> {
+        // Synchronously: afterwards the bytes are gone, too. One that is not there is not missed.
+        let mut remove = self.ctr();
+        CTR.run(remove.args(["images", "remove", "--sync", name]), self.options.within).await.map(drop)
     }
 
     async fn import(&self, archive: &Archive) -> Result<()> {
@@ -121,7 +127,7 @@ impl ImageStore for Containerd {
         }
         if let Err(error) = self.import(archive).await {
             // It may have got its name before it failed to be unpacked.
-            if let Err(left) = self.remove(name).await {
+            if let Err(left) = self.take_out(name).await {
                 tracing::warn!(image = name, %left, "an image that could not be loaded may be left in containerd's store");
             }
             return Err(error.with("image", name));
@@ -134,8 +140,8 @@ impl ImageStore for Containerd {
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
-        // Synchronously: afterwards the bytes are gone, too. One that is not there is not missed.
-        let mut remove = self.ctr();
-        CTR.run(remove.args(["images", "remove", "--sync", name]), self.options.within).await.map(drop)
+        // What is just being loaded goes afterwards.
+        let _one = self.one.lock().await;
+        self.take_out(name).await
     }
 }

@@ -120,6 +120,8 @@ impl ImageStore for CriO {
     }
 
     async fn remove(&self, name: &str) -> Result<()> {
+        // What is just being loaded goes afterwards.
+        let _one = self.one.lock().await;
         if !self.holds(name).await? {
             return Ok(());
         }
