@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_oci::{OciError, stream};
 use tokio::process::Command;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::ImageStore;
 use crate::archive::{Archive, died};
@@ -55,13 +55,14 @@ pub struct Containerd {
     options: ContainerdOptions,
     /// One at a time: who comes second finds what the first has done.
     one: Mutex<()>,
+    knows_local: OnceCell<bool>,
 }
 
 impl Containerd {
     /// Of these options.
     #[must_use]
     pub fn new(options: ContainerdOptions) -> Self {
-        Self { options, one: Mutex::default() }
+        Self { options, one: Mutex::default(), knows_local: OnceCell::new() }
     }
 
     fn ctr(&self) -> Command {
@@ -74,6 +75,16 @@ impl Containerd {
         let mut list = self.ctr();
         list.args(["images", "list", "--quiet", &format!("name=={name}")]);
         Ok(CTR.run(&mut list, self.options.within).await?.lines().any(|line| line == name))
+    }
+
+    /// ctr 2 has containerd import by itself, through its transfer service, unless told to do the work. That takes nearly twice as long: 1.9
+    /// instead of 1.1 s for 67 MB. ctr 1 knows the other way only.
+    async fn knows_local(&self) -> Result<bool> {
+        let ask = || async {
+            let mut help = CTR.command();
+            Ok(CTR.run(help.args(["images", "import", "--help"]), self.options.within).await?.contains("--local"))
+        };
+        self.knows_local.get_or_try_init(ask).await.copied()
     }
 
     async fn take_out(&self, name: &str) -> Result<()> {
@@ -89,6 +100,9 @@ impl Containerd {
         let (from, to) = std::io::pipe().map_err(failed)?;
         let mut import = self.ctr();
         import.args(["images", "import", "--base-name", REPOSITORY]);
+        if self.knows_local().await? {
+            import.arg("--local");
+        }
         if let Some(snapshotter) = &self.options.snapshotter {
             import.args(["--snapshotter", snapshotter]);
         }
