@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, ErrorKind};
 
@@ -16,12 +16,19 @@ impl Digest {
     /// Of one piece of bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self::from_hash(&digest(&SHA256, bytes))
     }
 
     /// From the raw value.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    fn from_hash(hash: &aws_lc_rs::digest::Digest) -> Self {
+        let mut bytes = [0; 32];
+        // SHA-256 has so many.
+        bytes.copy_from_slice(hash.as_ref());
         Self(bytes)
     }
 
@@ -76,6 +83,43 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// A SHA-256 value in the making, of bytes that come in pieces. A clone goes on from the same bytes.
+///
+/// By the crypto provider, which also without the processor's SHA instructions takes half the time of plain code.
+#[derive(Clone)]
+pub struct Sha256(Context);
+
+impl Sha256 {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// The next bytes.
+    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update(bytes.as_ref());
+    }
+
+    /// The digest of all bytes.
+    #[must_use]
+    pub fn finalize(self) -> Digest {
+        Digest::from_hash(&self.0.finish())
+    }
+}
+
+impl Default for Sha256 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sha256").finish_non_exhaustive()
+    }
+}
+
 /// The order-sensitive digest of everything applied so far: `d_n = SHA-256(d_{n-1} || n || key || body)`.
 ///
 /// Two consumers with equal `(n, digest)` have applied the same messages in the same order. `key` and `body` are
@@ -103,7 +147,7 @@ impl DigestChain {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        self.digest = Digest(hash.finalize().into());
+        self.digest = hash.finalize();
     }
 
     /// How many messages were applied.
@@ -116,5 +160,23 @@ impl DigestChain {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole_and_a_clone_goes_on_by_itself() {
+        let known = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let mut hash = Sha256::new();
+        hash.update("a");
+        let mut other = hash.clone();
+        hash.update([b'b', b'c']);
+        other.update("x");
+        assert_eq!(hash.finalize().to_string(), known);
+        assert_eq!(Digest::of(b"abc").to_string(), known);
+        assert_eq!(other.finalize(), Digest::of(b"ax"));
     }
 }

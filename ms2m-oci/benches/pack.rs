@@ -2,6 +2,7 @@
 //!
 //! `MS2M_BENCH_LARGE=1` adds 4 GiB, sparse and dense.
 
+use ms2m_core::Sha256;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
@@ -11,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ms2m_oci::{Compression, Facts, LayoutName, PackOptions, pack};
-use sha2::{Digest as _, Sha256};
 
 /// A tar with one file of pages. Dense pages hold words that seldom repeat, as a heap does; sparse ones are a hole.
 fn archive(home: &Path, bytes: u64, dense: bool) -> PathBuf {
@@ -64,7 +64,7 @@ fn one_pass(path: &Path) -> Vec<u8> {
     let (mut file, mut hash, mut piece) = (File::open(path).unwrap(), Sha256::new(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut piece).unwrap() {
-            0 => return hash.finalize().to_vec(),
+            0 => return hash.finalize().as_bytes().to_vec(),
             read => hash.update(&piece[..read]),
         }
     }

@@ -5,8 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use ms2m_core::Digest;
-use sha2::{Digest as _, Sha256};
+use ms2m_core::Sha256;
 use zstd::Encoder;
 
 use crate::error::{OciError, Result};
@@ -67,12 +66,7 @@ pub(crate) fn compress(archive: &Archive, sink: &File, progress: Progress<'_>) -
             (Ok(()), Ok(compressed)) => Ok((hash, compressed)),
         }
     })?;
-    Ok(Layer {
-        kind: LayerKind::Zstd,
-        digest: Digest::from_bytes(compressed.hash.finalize().into()),
-        bytes: compressed.bytes,
-        diff_id: Digest::from_bytes(plain.finalize().into()),
-    })
+    Ok(Layer { kind: LayerKind::Zstd, digest: compressed.hash.finalize(), bytes: compressed.bytes, diff_id: plain.finalize() })
 }
 
 /// Digests and counts what passes.

@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use ms2m_core::Digest;
+use ms2m_core::{Digest, Sha256};
 use rustix::fs::{Mode, OFlags, SeekFrom, seek};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{OciError, Result, Rule};
 
@@ -96,7 +95,7 @@ impl Archive {
             done += piece.bytes();
             if progress(done).is_break() { Err(OciError::Stopped) } else { Ok(()) }
         })?;
-        Ok(Digest::from_bytes(hash.finalize().into()))
+        Ok(hash.finalize())
     }
 
     /// Hands all pieces to `take`, in order.

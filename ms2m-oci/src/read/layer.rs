@@ -3,8 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use ms2m_core::Digest;
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{Digest, Sha256};
 
 use super::section::Section;
 use crate::error::{OciError, Result, Rule};
@@ -78,7 +77,7 @@ impl LayerReader {
         if raw.section.bytes > 0 {
             return Err(OciError::refuse(Rule::Size, self.layer.digest, format!("it ends {} bytes early", raw.section.bytes)));
         }
-        let matches = |what, hash: &Sha256, expected: Digest| match Digest::from_bytes(hash.clone().finalize().into()) {
+        let matches = |what, hash: &Sha256, expected: Digest| match hash.clone().finalize() {
             found if found == expected => Ok(()),
             found => Err(OciError::refuse(Rule::DigestMatch, expected, format!("the digest of {what} is {found}"))),
         };

@@ -7,8 +7,7 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, header};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, Verdict};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Error, ErrorKind, Receipt, Result, Sha256, Verdict};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::connect::Target;
@@ -88,7 +87,7 @@ impl Reading {
     }
 
     fn end(&mut self) -> Result<Option<Bytes>> {
-        let found = self.hash.take().map(|hash| Digest::from_bytes(hash.finalize().into()));
+        let found = self.hash.take().map(|hash| hash.finalize());
         match found.filter(|found| *found != self.receipt.digest) {
             Some(found) => {
                 let message = "the checkpoint has changed at the target; migrate again";

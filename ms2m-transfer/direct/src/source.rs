@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -181,7 +180,7 @@ impl Window {
 }
 
 fn digest(hash: &Sha256) -> Digest {
-    Digest::from_bytes(hash.clone().finalize().into())
+    hash.clone().finalize()
 }
 
 #[cfg(test)]

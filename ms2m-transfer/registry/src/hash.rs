@@ -1,8 +1,7 @@
 //! A thread that computes a digest beside everything else.
 
 use bytes::Bytes;
-use ms2m_core::{Digest, Error, ErrorKind};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{Digest, Error, ErrorKind, Sha256};
 use tokio::sync::mpsc::{self, Permit};
 use tokio::task::JoinHandle;
 
@@ -26,7 +25,7 @@ impl Hash {
             while let Some(piece) = receiver.blocking_recv() {
                 hash.update(&piece);
             }
-            Digest::from_bytes(hash.finalize().into())
+            hash.finalize()
         });
         Self { pieces, thread }
     }

@@ -8,8 +8,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, TransferBackend};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, Sha256, TransferBackend};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -160,7 +159,7 @@ impl Plain {
         if left > 0 {
             return Err(corrupt("it holds less than was sent"));
         }
-        let found = self.digest.take().map(|digest| Digest::from_bytes(digest.finalize().into()));
+        let found = self.digest.take().map(|digest| digest.finalize());
         match found.filter(|found| *found != self.receipt.digest) {
             Some(found) => Err(corrupt("its digest is another").with("expected", self.receipt.digest).with("found", found)),
             None => Ok(()),

@@ -9,8 +9,7 @@ use age::Encryptor;
 use age::stream::StreamWriter;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, TransferJob};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256, TransferJob};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -131,7 +130,7 @@ impl Encryption {
         };
         let whole = last.is_ok();
         sender.blocking_send(last).ok()?;
-        whole.then(|| Digest::from_bytes(digest.finalize().into()))
+        whole.then(|| digest.finalize())
     }
 
     fn wrong_length(&self) -> Error {

@@ -6,8 +6,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, Sha256};
 use tokio::sync::mpsc;
 
 use crate::backend::failed;
@@ -52,7 +51,7 @@ fn read(mut file: File, path: &Path, expected: Option<Digest>, sender: &mpsc::Se
             digest.update(&piece);
         }
         if filled < PIECE_BYTES {
-            let found = expected.map(|expected| (expected, Digest::from_bytes(digest.finalize().into())));
+            let found = expected.map(|expected| (expected, digest.finalize()));
             if let Some((expected, found)) = found.filter(|(expected, found)| expected != found) {
                 let message = "the checkpoint has changed in the shared directory; migrate again";
                 return Err(Error::undo(ErrorKind::Corrupt, message).with("expected", expected).with("found", found));

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Result};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Result, Sha256};
 use tokio::sync::mpsc;
 
 use crate::backend::{failed, file_name};
@@ -98,7 +97,7 @@ impl Unfinished {
                 sparse.finish().map_err(failed("written", &self.path))?;
                 // Network file systems report a full disk as late as this.
                 self.file.sync_all().map_err(failed("written", &self.path))?;
-                let digest = Digest::from_bytes(digest.finalize().into());
+                let digest = digest.finalize();
                 publication.publish(&self.path, &self.directory, self.part, &file_name(self.part, digest))?;
                 return Ok(digest);
             };

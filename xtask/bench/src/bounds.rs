@@ -1,5 +1,6 @@
 //! What nobody can be faster than, in this process.
 
+use ms2m_core::Sha256;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -8,7 +9,6 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
-use sha2::{Digest as _, Sha256};
 
 pub(crate) const PIECE_BYTES: usize = 512 << 10;
 

@@ -1,5 +1,6 @@
 //! TLS over loopback, with nothing around it, and with the digests and files that a transfer has on both sides.
 
+use ms2m_core::Sha256;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -13,7 +14,6 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
-use sha2::{Digest as _, Sha256};
 
 use crate::bounds::{PIECE_BYTES, drain, over_loopback, pour};
 
@@ -78,7 +78,7 @@ fn send(from: &PathBuf, to: &mut impl Write) -> Result<()> {
         hash.update(&piece[..bytes]);
         to.write_all(&piece[..bytes])?;
     }
-    to.write_all(&hash.finalize())?;
+    to.write_all(hash.finalize().as_bytes())?;
     Ok(to.flush()?)
 }
 
@@ -93,7 +93,7 @@ fn receive(from: &mut impl Read, to: &Path, bytes: u64) -> Result<()> {
     }
     let mut digest = [0; 32];
     from.read_exact(&mut digest)?;
-    ensure!(digest == <[u8; 32]>::from(hash.finalize()), "what has arrived is not what was sent");
+    ensure!(digest == *hash.finalize().as_bytes(), "what has arrived is not what was sent");
     Ok(())
 }
 

@@ -5,8 +5,7 @@ use std::io::{ErrorKind as IoKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ms2m_core::{Digest, Error, ErrorKind, Result};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{Digest, Error, ErrorKind, Result, Sha256};
 
 use super::{failed, room};
 use crate::wire::{MARK_BYTES, PIECE_BYTES};
@@ -46,7 +45,7 @@ impl Progress {
 }
 
 fn digest(hash: &Sha256) -> Digest {
-    Digest::from_bytes(hash.clone().finalize().into())
+    hash.clone().finalize()
 }
 
 /// A file that grows, and the digest of what is in it.
