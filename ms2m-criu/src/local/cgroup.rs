@@ -105,6 +105,13 @@ impl Cgroup {
         Ok(found)
     }
 
+    /// The process that is number 1 where the container counts, in the outermost of its pid namespaces.
+    pub(crate) fn first_process(&self) -> Result<Option<i32>> {
+        let numbers = |pid: &i32| procfs::process::Process::new(*pid).and_then(|process| process.status()).ok()?.nspid;
+        let depth = |pid: i32| numbers(&pid).filter(|numbers| numbers.len() > 1 && numbers.last() == Some(&1)).map(|all| (all.len(), pid));
+        Ok(self.processes()?.into_iter().filter_map(depth).min().map(|(_, pid)| pid))
+    }
+
     /// Removes it. Missing is fine.
     pub(crate) fn remove(&self) -> Result<()> {
         self.directories.iter().try_for_each(|directory| {

@@ -124,13 +124,21 @@ impl LocalTarget {
         Ok(())
     }
 
+    /// The first process of a container of the copy. To ask the runtime takes longer than most other steps of a restore.
+    async fn first_process(&self, container: &str) -> Result<Option<i32>> {
+        match Cgroup::named(container).first_process()? {
+            Some(first) => Ok(Some(first)),
+            None => Ok(self.runtime.state(container).await?.map(|state| state.pid)),
+        }
+    }
+
     /// What is left to do for a copy that runs.
     async fn settle(&self, copy: &InstanceId) -> Result<()> {
         let settle = |(bundle, template): (Bundle, &Template)| {
             let named = template.has_own_hostname();
             async move {
-                if let (Some(state), true) = (self.runtime.state(&bundle.id).await?, named) {
-                    hostname::set(state.pid, copy.as_str())?;
+                if named && let Some(first) = self.first_process(&bundle.id).await? {
+                    hostname::set(first, copy.as_str())?;
                 }
                 // The copy has its own hold on what was mounted for it.
                 mount::detach_below(&bundle.mounts())

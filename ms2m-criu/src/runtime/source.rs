@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use futures_util::try_join;
 use ms2m_core::{
     ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Part, PreDump, Result,
     SourceStatus,
@@ -53,20 +55,35 @@ impl RuntimeSource {
     /// # Errors
     /// When a container cannot be checkpointed at all, or CRIU or the runtime do not answer.
     pub async fn open(runtime: Runtime, criu: Criu, work_dir: impl Into<PathBuf>, containers: &[(String, String)]) -> Result<Self> {
-        let mut members = Vec::new();
-        for (name, id) in containers {
-            let container = match Container::inspect(&runtime, id).await {
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                inspected => Some(inspected?),
-            };
-            members.push(Member { name: name.clone(), id: id.clone(), container });
-        }
+        let inspected = try_join_all(containers.iter().map(|(_, id)| async {
+            match Container::inspect(&runtime, id).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                inspected => inspected.map(Some),
+            }
+        }));
+        let inspected = inspected.await?;
+        let member = |((name, id), container): (&(String, String), _)| Member { name: name.clone(), id: id.clone(), container };
+        let members = containers.iter().zip(inspected).map(member).collect();
+        Self::make(runtime, criu, work_dir.into(), members).await
+    }
+
+    /// The same for containers that were looked at already, each with its name within the checkpoint.
+    ///
+    /// # Errors
+    /// When CRIU or the runtime do not answer.
+    pub async fn of(runtime: Runtime, criu: Criu, work_dir: impl Into<PathBuf>, containers: Vec<(String, Container)>) -> Result<Self> {
+        let member = |(name, container): (_, Container)| Member { name, id: container.id().to_owned(), container: Some(container) };
+        Self::make(runtime, criu, work_dir.into(), containers.into_iter().map(member).collect()).await
+    }
+
+    async fn make(runtime: Runtime, criu: Criu, work_dir: PathBuf, members: Vec<Member>) -> Result<Self> {
+        let asked = async { try_join!(criu.version(), criu.features()).map_err(Error::from) };
+        let ((criu_version, features), runtime_version) = try_join!(asked, runtime.version())?;
         let mut facts = Manifest::new(Vec::new());
-        facts.criu_version = criu.version().await?.to_string();
-        facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime.version().await? });
+        facts.criu_version = criu_version.to_string();
+        facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime_version });
         facts.cpu_features = facts::cpu_features();
-        let mem_track = criu.features().await?.mem_track;
-        Ok(Self { runtime, criu, work_dir: work_dir.into(), members, mem_track, facts, turn: Mutex::default() })
+        Ok(Self { runtime, criu, work_dir, members, mem_track: features.mem_track, facts, turn: Mutex::default() })
     }
 
     /// The containers that run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ms2m_core::{MigrationId, RestoreTarget, Result};
 use ms2m_criu::criu::Criu;
 use ms2m_criu::local::{LocalTarget, Template};
-use ms2m_criu::runtime::{Container, ContainerState, ContainerStatus, Flavor, Runtime, RuntimeSource};
+use ms2m_criu::runtime::{ContainerState, ContainerStatus, Flavor, Runtime, RuntimeSource};
 use ms2m_criu::standstill::Standstill;
 
 use super::args::MigrateArgs;
@@ -17,16 +17,21 @@ use crate::file_store::{read_json, write_json};
 pub(super) async fn parties(args: &MigrateArgs, flavor: Flavor, migration: &MigrationId, begun: bool) -> Result<Parties> {
     let runtime = runtime(args, flavor);
     let file = place(args, migration).join("templates.json");
-    let known = if begun { read_json(&file)? } else { None };
-    let (templates, instance): (Vec<Template>, _) = match known {
-        // Who the source is stands in the migration's state.
-        Some(templates) => (templates, ms2m_core::InstanceId::new(args.source())?),
+    let known: Option<Vec<Template>> = if begun { read_json(&file)? } else { None };
+    let criu = Criu::new(&args.criu);
+    let (templates, instance, source) = match known {
+        // Who the source is stands in the migration's state. It may have ended.
+        Some(templates) => {
+            let source = RuntimeSource::open(runtime.clone(), criu, &args.work_dir, &group::members(args)).await?;
+            (templates, ms2m_core::InstanceId::new(args.source())?, source)
+        }
         None => {
-            let consumer = Container::inspect(&runtime, args.source()).await?;
-            (group::templates(args, &runtime).await?, instance(args, &consumer.proc_root())?)
+            let containers = group::inspect(args, &runtime).await?;
+            let consumer = containers.first().map(|(_, container)| container.proc_root()).unwrap_or_default();
+            let (templates, instance) = (group::templates(args, &containers)?, instance(args, &consumer)?);
+            (templates, instance, RuntimeSource::of(runtime.clone(), criu, &args.work_dir, containers).await?)
         }
     };
-    let source = RuntimeSource::open(runtime.clone(), Criu::new(&args.criu), &args.work_dir, &group::members(args)).await?;
     if !begun {
         make_private(&place(args, migration))?;
         write_json(&file, &templates)?;

@@ -1,5 +1,6 @@
 //! Containers that move together: who they are within their checkpoint, and what their copies are made like.
 
+use futures_util::future::try_join_all;
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_criu::local::{Network, Template};
 use ms2m_criu::runtime::{Container, Runtime};
@@ -38,19 +39,19 @@ fn split(names: &[String]) -> (String, Vec<String>) {
     (first[..common].join("-"), words.iter().map(|words| words[common..].join("-")).collect())
 }
 
-/// What the copies are made like.
-pub(super) async fn templates(args: &MigrateArgs, runtime: &Runtime) -> Result<Vec<Template>> {
-    let refuse = |message: &str| Err(Error::fatal(ErrorKind::Invalid, message));
+/// The containers, looked at once, each with its name within the checkpoint.
+pub(super) async fn inspect(args: &MigrateArgs, runtime: &Runtime) -> Result<Vec<(String, Container)>> {
     let members = members(args);
     if members.iter().enumerate().any(|(at, (_, id))| members[..at].iter().any(|(_, other)| other == id)) {
         return refuse("a container can be moved once at a time; name each --source once");
     }
-    if args.bundle.is_some() && members.len() > 1 {
+    try_join_all(members.into_iter().map(|(name, id)| async move { Ok((name, Container::inspect(runtime, &id).await?)) })).await
+}
+
+/// What the copies are made like.
+pub(super) fn templates(args: &MigrateArgs, containers: &[(String, Container)]) -> Result<Vec<Template>> {
+    if args.bundle.is_some() && containers.len() > 1 {
         return refuse("--bundle prepares one container; several are copied as they are, and --network names their prepared network");
-    }
-    let mut containers = Vec::new();
-    for (name, id) in members {
-        containers.push((name, Container::inspect(runtime, &id).await?));
     }
     let containers: Vec<_> = containers.iter().map(|(name, container)| (name.clone(), container)).collect();
     let mut templates = Template::together(&containers)?;
@@ -71,6 +72,10 @@ pub(super) async fn templates(args: &MigrateArgs, runtime: &Runtime) -> Result<V
         );
     }
     Ok(templates)
+}
+
+fn refuse<T>(message: &str) -> Result<T> {
+    Err(Error::fatal(ErrorKind::Invalid, message))
 }
 
 #[cfg(test)]
