@@ -149,6 +149,13 @@ impl RuntimeSource {
         Ok((checkpoint, figures))
     }
 
+    /// Removes what the runtime still knows of a container that ended by itself. One of its name that was made since is another one.
+    async fn remove_ended(&self, member: &Member) -> Result<()> {
+        let Some(state) = self.runtime.state(&member.id).await? else { return Ok(()) };
+        let same = member.container.as_ref().is_none_or(|known| known.process().pid() == state.pid || state.pid == 0);
+        if same { self.runtime.remove(&member.id).await } else { Ok(()) }
+    }
+
     async fn dump(&self, job: &CheckpointJob, part: Part, parent: Option<u32>, directory: &Path) -> Result<dump::Dumped> {
         let mut together = None;
         let shares_network = self.members.len() > 1 && Container::share_network(self.containers().map(|(_, container)| container))?;
@@ -238,7 +245,9 @@ impl CheckpointSource for RuntimeSource {
 
     async fn retire(&self, _migration: &MigrationId) -> Result<()> {
         for member in &self.members {
+            let mut lived = false;
             if let Some(container) = &member.container {
+                lived = container.process().is_alive()?;
                 container.process().kill()?;
                 // In a freezer of cgroup version 1 nobody dies. Behind the kill, nothing of it runs.
                 if let Ok(freezer) = Freezer::of(container.process().pid()) {
@@ -246,12 +255,10 @@ impl CheckpointSource for RuntimeSource {
                 }
                 container.process().ended(END).await?;
             }
-            // A container of this name that was made since is another one.
-            let same = |state: &super::ContainerState| {
-                member.container.as_ref().is_none_or(|known| known.process().pid() == state.pid || state.pid == 0)
-            };
-            if self.runtime.state(&member.id).await?.is_some_and(|state| same(&state)) {
-                self.runtime.remove(&member.id).await?;
+            if lived {
+                self.runtime.delete(&member.id).await?;
+            } else {
+                self.remove_ended(member).await?;
             }
             crate::local::remove_bundle(&self.work_dir, &member.id)?;
         }

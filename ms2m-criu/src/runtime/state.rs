@@ -46,8 +46,7 @@ impl Runtime {
     /// # Errors
     /// When the runtime does not answer, or not what it should.
     pub async fn state(&self, id: &str) -> Result<Option<ContainerState>> {
-        // To start it for this answer takes longer than most other steps of a migration.
-        if self.home().is_dir() && !self.directory(id).exists() {
+        if self.has_forgotten(id) {
             return Ok(None);
         }
         let answer = self.ask(["state", id], ANSWER).await?;
@@ -111,11 +110,21 @@ impl Runtime {
             process.kill()?;
             process.ended(ANSWER).await?;
         }
-        match self.state(id).await? {
-            None => Ok(()),
-            // The first process had to end before the runtime would forget the container.
-            Some(_) => self.order(["delete", "--force", id], ANSWER).await.map(drop),
+        self.delete(id).await
+    }
+
+    /// Has the runtime forget a container whose first process has ended. Missing is `Ok`.
+    pub(crate) async fn delete(&self, id: &str) -> Result<()> {
+        self.unbind(id)?;
+        if self.has_forgotten(id) {
+            return Ok(());
         }
+        self.order(["delete", "--force", id], ANSWER).await.map(drop)
+    }
+
+    /// Whether its files show that it knows nothing of a container. To ask it takes longer than most other steps of a migration.
+    fn has_forgotten(&self, id: &str) -> bool {
+        self.home().is_dir() && !self.directory(id).exists()
     }
 }
 
