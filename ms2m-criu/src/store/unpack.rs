@@ -7,8 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Receipt, Result, TransferBackend};
-use sha2::{Digest as _, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Receipt, Result, Sha256, TransferBackend};
 
 use super::job::{ARRIVED, JobDir, make};
 use super::{failed, remove};
@@ -112,9 +111,9 @@ impl Stream for Verified {
             }
             Some(Err(error)) => Some(Err(error)),
             None => self.hash.take().and_then(|hash| {
-                let found: [u8; 32] = hash.finalize().into();
+                let found = hash.finalize();
                 let text = "what arrived is not what was sent: its digest differs; send it again";
-                (found != *self.digest.as_bytes()).then(|| Err(Error::undo(ErrorKind::Corrupt, text).with("digest", self.digest)))
+                (found != self.digest).then(|| Err(Error::undo(ErrorKind::Corrupt, text).with("digest", self.digest)))
             }),
         })
     }

@@ -15,6 +15,7 @@ use crate::{receive, send};
 pub struct SharedVolume {
     directory: PathBuf,
     bytes_max: Option<u64>,
+    durable: bool,
 }
 
 impl SharedVolume {
@@ -22,13 +23,20 @@ impl SharedVolume {
     /// memory.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), bytes_max: None }
+        Self { directory: directory.into(), bytes_max: None, durable: true }
     }
 
     /// Refuses parts of more bytes than this.
     #[must_use]
     pub fn limited_to(self, bytes_max: u64) -> Self {
         Self { bytes_max: Some(bytes_max), ..self }
+    }
+
+    /// Does not wait until parts are on disk: for a source and a target on one machine, both of which a power cut ends. There, waiting
+    /// is most of a transfer's time.
+    #[must_use]
+    pub fn within_one_machine(self) -> Self {
+        Self { durable: false, ..self }
     }
 
     fn migration(&self, migration: &MigrationId) -> PathBuf {
@@ -58,7 +66,7 @@ impl TransferBackend for SharedVolume {
             return Err(Error::undo(ErrorKind::LimitExceeded, message).with("migration", &job.migration).with("part", job.part));
         }
         let directory = self.migration(&job.migration);
-        let sent = tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, body)).await;
+        let sent = tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, self.durable, body)).await;
         let timeout = |_| {
             Error::retry(
                 ErrorKind::Timeout,

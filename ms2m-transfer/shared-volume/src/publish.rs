@@ -40,8 +40,8 @@ impl Publication {
         Claim(Some(self.clone()))
     }
 
-    /// Gives a complete file its name, in place of what the part was before.
-    pub(crate) fn publish(&self, file: &Path, directory: &Path, part: Part, name: &str) -> Result<()> {
+    /// Gives a complete file its name, in place of what the part was before; when it is to be `durable`, on disk.
+    pub(crate) fn publish(&self, file: &Path, directory: &Path, part: Part, name: &str, durable: bool) -> Result<()> {
         let _others = PUBLISHING.lock().unwrap_or_else(PoisonError::into_inner);
         let handle = File::open(directory).map_err(failed("opened", directory))?;
         // A file system without locks leaves it to the check below.
@@ -56,8 +56,10 @@ impl Publication {
             *fate = Fate::Published(path.clone());
         }
         remove_others(directory, part, name)?;
-        // The name is as safe as the bytes only from here on.
-        handle.sync_all().map_err(failed("written", directory))?;
+        if durable {
+            // The name is as safe as the bytes only from here on.
+            handle.sync_all().map_err(failed("written", directory))?;
+        }
         if !path.exists() {
             let message = "another process has sent the same part of this checkpoint at the same time; send it once more";
             return Err(Error::retry(ErrorKind::Unavailable, message));

@@ -20,14 +20,14 @@ const PIECES: usize = 4;
 /// Two calls for one part never write the same file.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-/// Writes `body` to a file in `directory`, which appears when it is complete.
-pub(crate) async fn send(directory: &Path, part: Part, archive_bytes: u64, mut body: ByteStream) -> Result<Digest> {
+/// Writes `body` to a file in `directory`, which appears when it is complete; when it is to be `durable`, on disk.
+pub(crate) async fn send(directory: &Path, part: Part, archive_bytes: u64, durable: bool, mut body: ByteStream) -> Result<Digest> {
     let (sender, receiver) = mpsc::channel(PIECES);
     let publication = Publication::default();
     let claim = publication.claim();
     let writer = {
         let directory = directory.to_owned();
-        tokio::task::spawn_blocking(move || Unfinished::create(directory, part)?.write(archive_bytes, receiver, &publication))
+        tokio::task::spawn_blocking(move || Unfinished::create(directory, part, durable)?.write(archive_bytes, receiver, &publication))
     };
     let mut broken = None;
     while let Some(piece) = body.next().await {
@@ -65,12 +65,13 @@ struct Unfinished {
     path: PathBuf,
     directory: PathBuf,
     part: Part,
+    durable: bool,
 }
 
 impl Unfinished {
-    fn create(directory: PathBuf, part: Part) -> Result<Self> {
+    fn create(directory: PathBuf, part: Part, durable: bool) -> Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed("made", &directory))?;
-        if let Some(above) = directory.parent() {
+        if let Some(above) = directory.parent().filter(|_| durable) {
             // Else a power cut could take the directory with all that is in it.
             File::open(above).and_then(|above| above.sync_all()).map_err(failed("written", above))?;
         }
@@ -79,7 +80,7 @@ impl Unfinished {
         // A dead process of this number may have left one.
         let _ = std::fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("made", &path))?;
-        Ok(Self { file, path, directory, part })
+        Ok(Self { file, path, directory, part, durable })
     }
 
     /// Writes until the end was announced. When the stream just breaks off, nothing appears.
@@ -95,10 +96,12 @@ impl Unfinished {
                     return Err(wrong(bytes));
                 }
                 sparse.finish().map_err(failed("written", &self.path))?;
-                // Network file systems report a full disk as late as this.
-                self.file.sync_all().map_err(failed("written", &self.path))?;
+                if self.durable {
+                    // Network file systems report a full disk as late as this.
+                    self.file.sync_all().map_err(failed("written", &self.path))?;
+                }
                 let digest = digest.finalize();
-                publication.publish(&self.path, &self.directory, self.part, &file_name(self.part, digest))?;
+                publication.publish(&self.path, &self.directory, self.part, &file_name(self.part, digest), self.durable)?;
                 return Ok(digest);
             };
             bytes += piece.len() as u64;

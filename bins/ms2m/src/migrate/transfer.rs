@@ -15,7 +15,7 @@ use crate::backend;
 /// The backend that is asked for. clap sees to it that what it needs is there.
 pub(super) fn transfer(args: &MigrateArgs, migration: &MigrationId) -> Result<Arc<dyn TransferBackend>> {
     Ok(match args.transfer {
-        TransferChoice::SharedVolume => Arc::new(SharedVolume::new(args.work_dir.join("transfer"))),
+        TransferChoice::SharedVolume => Arc::new(SharedVolume::new(args.work_dir.join("transfer")).within_one_machine()),
         TransferChoice::Direct => Arc::new(backend::direct(&args.way, args.agent.as_deref().unwrap_or_default())?),
         TransferChoice::Registry => {
             let repository = args.repository.as_deref().unwrap_or_default();
