@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use ms2m_testkit::certificates::Authority;
@@ -69,7 +69,9 @@ struct Agent {
 impl Agent {
     fn start(stage: &Stage, storage: &Path) -> Result<Self> {
         let file = |name: &str| -> PathBuf { stage.home().join(TARGET).join(name) };
-        let mut command = stage.program("ms2m-agent");
+        // It must not outlive a bench that is interrupted. The main thread starts it, so that thread's end is the program's.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(stage.program("ms2m-agent").get_program());
         command.args(["--listen", "127.0.0.1", "--port", "0", "--operations-port", "0", "--allow", SOURCE, "--free-bytes-min", "0"]);
         command.arg("--storage-dir").arg(storage);
         for (option, name) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
