@@ -13,12 +13,13 @@ use ms2m_core::{Digest, Error, ErrorKind, Part, Result, TransferBackend as _, Tr
 use ms2m_testkit::Relay;
 use ms2m_testkit::relay::{Cut, Direction, Faults};
 use ms2m_transfer_direct::DirectTransfer;
+use ms2m_transfer_direct::agent::Limits;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use support::{Served, archive, id, read, streamed};
+use support::{Served, Setup, archive, id, read, streamed};
 
-/// At the same time.
-const WORKERS: u64 = 4;
+/// At the same time: most of them wait before the next attempt.
+const WORKERS: u64 = 32;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -36,7 +37,8 @@ struct Counts {
 async fn each_transfer_arrives_or_fails_cleanly() {
     let (transfers, seed) = (setting("MS2M_SOAK", 60), setting("MS2M_SEED", 1));
     let begun = Instant::now();
-    let served = Arc::new(Served::new().await);
+    let limits = Limits { transfers_max: 2 * WORKERS as usize, ..Limits::default() };
+    let served = Arc::new(Served::start(Setup { limits, ..Setup::default() }).await);
     let counts = Arc::new(Counts::default());
     let mut workers = Vec::new();
     for worker in 0..WORKERS {

@@ -1,13 +1,11 @@
 //! `cargo xtask test`: the tests by what they need.
 
-mod cluster;
-mod criu;
 mod declared;
-mod services;
-mod tools;
+mod real;
 
 use clap::ValueEnum;
 
+use self::real::{CLUSTER, CRIU, SERVICES, TOOLS};
 use crate::cargo::cargo;
 use crate::steps::Steps;
 
@@ -35,10 +33,10 @@ impl Tier {
     pub(crate) fn run(self, steps: &mut Steps) {
         match self {
             Self::Unit => steps.cargo("unit", cargo().args(["test", "--workspace", "--no-fail-fast"])),
-            Self::Services => steps.run("services", services::run),
-            Self::Tools => steps.run("tools", tools::run),
-            Self::Criu => steps.run("criu", criu::run),
-            Self::Cluster => steps.run("cluster", cluster::run),
+            Self::Services => steps.run("services", || SERVICES.run()),
+            Self::Tools => steps.run("tools", || TOOLS.run()),
+            Self::Criu => steps.run("criu", || CRIU.run()),
+            Self::Cluster => steps.run("cluster", || CLUSTER.run()),
         }
     }
 }
