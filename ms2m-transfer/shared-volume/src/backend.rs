@@ -15,7 +15,7 @@ use crate::{receive, send};
 pub struct SharedVolume {
     directory: PathBuf,
     bytes_max: Option<u64>,
-    durable: bool,
+    between_machines: bool,
 }
 
 impl SharedVolume {
@@ -23,7 +23,7 @@ impl SharedVolume {
     /// memory.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into(), bytes_max: None, durable: true }
+        Self { directory: directory.into(), bytes_max: None, between_machines: true }
     }
 
     /// Refuses parts of more bytes than this.
@@ -32,11 +32,11 @@ impl SharedVolume {
         Self { bytes_max: Some(bytes_max), ..self }
     }
 
-    /// Does not wait until parts are on disk: for a source and a target on one machine, both of which a power cut ends. There, waiting
-    /// is most of a transfer's time.
+    /// For a source and a target on one machine. It does not wait until parts are on disk, since a power cut ends both, and does not digest
+    /// them again while they are read: what is written next to them, from them, is no safer. There, both are most of a transfer's time.
     #[must_use]
     pub fn within_one_machine(self) -> Self {
-        Self { durable: false, ..self }
+        Self { between_machines: false, ..self }
     }
 
     fn migration(&self, migration: &MigrationId) -> PathBuf {
@@ -66,7 +66,8 @@ impl TransferBackend for SharedVolume {
             return Err(Error::undo(ErrorKind::LimitExceeded, message).with("migration", &job.migration).with("part", job.part));
         }
         let directory = self.migration(&job.migration);
-        let sent = tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, self.durable, body)).await;
+        let sent =
+            tokio::time::timeout(job.deadline, send::send(&directory, job.part, job.archive_bytes, self.between_machines, body)).await;
         let timeout = |_| {
             Error::retry(
                 ErrorKind::Timeout,
@@ -85,7 +86,8 @@ impl TransferBackend for SharedVolume {
     }
 
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-        receive::open(&self.file(&receipt.migration, receipt.part, receipt.digest), receipt, offset_bytes).await
+        let expected = (self.between_machines && offset_bytes == 0).then_some(receipt.digest);
+        receive::open(&self.file(&receipt.migration, receipt.part, receipt.digest), expected, offset_bytes).await
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {

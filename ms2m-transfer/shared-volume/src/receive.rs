@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256};
 use tokio::sync::mpsc;
 
 use crate::backend::failed;
@@ -15,9 +15,9 @@ const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that may be read ahead.
 const PIECES: usize = 4;
 
-/// The bytes of a part from `offset_bytes` on. When it is read from its start, its digest is checked at the end.
-pub(crate) async fn open(path: &Path, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-    let (opened, path, expected) = (path.to_owned(), path.to_owned(), (offset_bytes == 0).then_some(receipt.digest));
+/// The bytes of a part from `offset_bytes` on. When a digest is expected, which takes a start at 0, it is checked at the end.
+pub(crate) async fn open(path: &Path, expected: Option<Digest>, offset_bytes: u64) -> Result<ByteStream> {
+    let (opened, path) = (path.to_owned(), path.to_owned());
     let open = move || -> std::io::Result<File> {
         let mut file = File::open(opened)?;
         file.seek(SeekFrom::Start(offset_bytes))?;
