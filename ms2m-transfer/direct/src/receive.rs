@@ -63,7 +63,8 @@ impl Reading {
             if error.verdict() != Verdict::Retry || self.failed >= ATTEMPTS_MAX {
                 return Err(error.with("agent", self.target.url()));
             }
-            sleep(PAUSE * self.failed).await;
+            // The first time at once: until then it got forward.
+            sleep(PAUSE * (self.failed - 1)).await;
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{Digest, Error, ErrorKind, Part, Result, TransferBackend as _, TransferJob};
+use ms2m_core::{Digest, Error, ErrorKind, Part, Result, TransferBackend as _, TransferJob, Verdict};
 use ms2m_testkit::Relay;
 use ms2m_testkit::relay::{Cut, Direction, Faults};
 use ms2m_transfer_direct::DirectTransfer;
@@ -19,7 +19,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use support::{Served, Setup, archive, id, read, streamed};
 
 /// At the same time: most of them wait before the next attempt.
-const WORKERS: u64 = 32;
+const WORKERS: u64 = 8;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -58,6 +58,8 @@ async fn each_transfer_arrives_or_fails_cleanly() {
         wire / 1_000_000
     );
     assert_eq!(arrived + failed, transfers);
+    // A tenth of the bodies fail by themselves.
+    assert!(failed <= transfers / 4 + 5, "too many gave up");
     assert_eq!(served.files(), [""; 0], "the disk is empty");
     let facts = served.agent.facts();
     assert_eq!((facts.transfers_open, facts.uploads_failed >= facts.uploads_done), (0, false), "{facts:?}");
@@ -93,7 +95,9 @@ async fn work(served: &Served, counts: &Counts, worker: u64, transfers: u64, see
                 counts.wire_bytes.fetch_add(wire_bytes, Ordering::Relaxed);
             }
             Err(error) => {
-                assert!(fails_at.is_some(), "{name} of {size} bytes: {error:?}");
+                // Too many cuts in a row without a byte between them.
+                let given_up = error.verdict() == Verdict::Retry && relay.passed().cuts > 0;
+                assert!(fails_at.is_some() || given_up, "{name} of {size} bytes: {error:?}");
                 let visible =
                     std::fs::metadata(served.directory().join(&name).join(format!("final.{}", Digest::of(&bytes)).replace(':', "-")));
                 assert!(visible.is_err(), "{name}: nothing may be visible after an error");
@@ -127,6 +131,13 @@ async fn one(client: &DirectTransfer, name: &str, bytes: &Bytes, fails_at: Optio
     };
     let receipt = client.send(&job, body).await?;
     assert_eq!(receipt.digest, Digest::of(bytes), "{name}: the digest");
-    assert!(read(client, &receipt, 0).await? == *bytes, "{name}: what arrived is what was sent");
+    // A reader gives up after some cuts in a row, too. What has arrived waits for the next one.
+    let found = loop {
+        match read(client, &receipt, 0).await {
+            Err(error) if error.verdict() == Verdict::Retry => {}
+            found => break found?,
+        }
+    };
+    assert!(found == *bytes, "{name}: what arrived is what was sent");
     Ok(receipt.transferred_bytes)
 }
