@@ -1,5 +1,6 @@
 //! Transfers of all sizes over a wire that breaks at random, some with bodies that fail, some that two want at once. Each ends with the right
-//! digest or a clean failure, and in the end the disk is empty. `MS2M_SOAK` says how many (10 000 take some minutes), `MS2M_SEED` which.
+//! digest or a clean failure, and in the end the disk is empty. `MS2M_SOAK` says how many, `MS2M_SOAK_AT_ONCE` how many at a time (most
+//! of them wait before their next attempt), `MS2M_SEED` which.
 
 mod support;
 
@@ -18,9 +19,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use support::{Served, Setup, archive, id, read, streamed};
 
-/// At the same time: most of them wait before the next attempt.
-const WORKERS: u64 = 8;
-
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
@@ -35,15 +33,16 @@ struct Counts {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_transfer_arrives_or_fails_cleanly() {
-    let (transfers, seed) = (setting("MS2M_SOAK", 60), setting("MS2M_SEED", 1));
+    let (transfers, workers_max, seed) = (setting("MS2M_SOAK", 60), setting("MS2M_SOAK_AT_ONCE", 8), setting("MS2M_SEED", 1));
+    let step = usize::try_from(workers_max).unwrap();
     let begun = Instant::now();
-    let limits = Limits { transfers_max: 2 * WORKERS as usize, ..Limits::default() };
+    let limits = Limits { transfers_max: 2 * step, ..Limits::default() };
     let served = Arc::new(Served::start(Setup { limits, ..Setup::default() }).await);
     let counts = Arc::new(Counts::default());
     let mut workers = Vec::new();
-    for worker in 0..WORKERS {
+    for worker in 0..workers_max {
         let (served, counts) = (Arc::clone(&served), Arc::clone(&counts));
-        workers.push(tokio::spawn(async move { work(&served, &counts, worker, transfers, seed).await }));
+        workers.push(tokio::spawn(async move { work(&served, &counts, (worker..transfers).step_by(step), seed).await }));
     }
     let mut cuts = 0;
     for worker in workers {
@@ -65,11 +64,11 @@ async fn each_transfer_arrives_or_fails_cleanly() {
     assert_eq!((facts.transfers_open, facts.uploads_failed >= facts.uploads_done), (0, false), "{facts:?}");
 }
 
-/// Every `WORKERS`th transfer, over a wire of its own; returns how often it was cut.
-async fn work(served: &Served, counts: &Counts, worker: u64, transfers: u64, seed: u64) -> u64 {
+/// Some of the transfers, over a wire of their own; returns how often it was cut.
+async fn work(served: &Served, counts: &Counts, numbers: impl Iterator<Item = u64>, seed: u64) -> u64 {
     let relay = Relay::start(served.address, Faults::default()).await.unwrap();
     let client = served.client_at(relay.address());
-    for number in (worker..transfers).step_by(usize::try_from(WORKERS).unwrap()) {
+    for number in numbers {
         let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) + number);
         let closing = random.random_bool(0.3);
         let cut = Cut::random(
