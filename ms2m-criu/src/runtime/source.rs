@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
-use futures_util::try_join;
+use futures_util::future::{try_join, try_join_all};
 use ms2m_core::{
     ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, Part, PreDump, Result,
     SourceStatus,
@@ -77,8 +76,8 @@ impl RuntimeSource {
     }
 
     async fn make(runtime: Runtime, criu: Criu, work_dir: PathBuf, members: Vec<Member>) -> Result<Self> {
-        let asked = async { try_join!(criu.version(), criu.features()).map_err(Error::from) };
-        let ((criu_version, features), runtime_version) = try_join!(asked, runtime.version())?;
+        let asked = async { Ok(try_join(criu.version(), criu.features()).await?) };
+        let ((criu_version, features), runtime_version) = try_join(asked, runtime.version()).await?;
         let mut facts = Manifest::new(Vec::new());
         facts.criu_version = criu_version.to_string();
         facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime_version });
