@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// A SHA-256 value in the making, of bytes that come in pieces. A clone goes on from the same bytes.
 ///
-/// By the crypto provider, which also without the processor's SHA instructions takes half the time of plain code.
+/// By the crypto provider, which is fast also where the processor has no SHA instructions.
 #[derive(Clone)]
 pub struct Sha256(Context);
 

@@ -57,7 +57,7 @@ impl Archive {
     }
 }
 
-/// Go round: fresh memory for each piece costs more than the copy into it, and is given back too late.
+/// Go round, so that how much memory is held does not depend on when an allocator gives back what another thread has freed.
 struct Buffers {
     home: SyncSender<Vec<u8>>,
     free: Receiver<Vec<u8>>,
