@@ -6,11 +6,11 @@ mod output;
 use std::io;
 
 use ms2m_core::{Result, TransferBackend as _};
-use ms2m_transfer_direct::{Credentials, DirectTransfer};
 
 pub(crate) use self::args::AgentArgs;
 use self::args::{What, Who};
 use self::output::Told;
+use crate::backend;
 use crate::exit::Exit;
 
 /// Asks, and tells the answer.
@@ -42,11 +42,7 @@ pub(crate) fn run(args: &AgentArgs) -> Exit {
 }
 
 async fn ask(who: &Who, what: &What) -> Result<Told> {
-    let credentials = Credentials::from_directory(&who.credentials);
-    let agent = match &who.node {
-        Some(node) => DirectTransfer::to_node(&who.url, node, credentials)?,
-        None => DirectTransfer::new(&who.url, credentials)?,
-    };
+    let agent = backend::direct(&who.credentials, who.node.as_deref(), &who.url)?;
     Ok(match what {
         What::Status(_) => Told::Status(agent.status().await?),
         What::List(_) => Told::List(agent.list().await?),

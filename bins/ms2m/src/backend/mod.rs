@@ -14,10 +14,10 @@ pub(crate) use self::args::BackendArgs;
 /// What a sealed part is, for whoever looks into the registry.
 const SEALED_MEDIA_TYPE: &str = "application/vnd.ms2m.checkpoint.v1.tar+age";
 
-/// To an agent.
-pub(crate) fn direct(args: &BackendArgs, url: &str) -> Result<DirectTransfer> {
-    let credentials = Credentials::from_directory(&args.credentials);
-    match &args.node {
+/// To an agent, which shows the certificate of `node`, or of the host in its address.
+pub(crate) fn direct(credentials: &Path, node: Option<&str>, url: &str) -> Result<DirectTransfer> {
+    let credentials = Credentials::from_directory(credentials);
+    match node {
         Some(node) => DirectTransfer::to_node(url, node, credentials),
         None => DirectTransfer::new(url, credentials),
     }

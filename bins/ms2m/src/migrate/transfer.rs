@@ -16,7 +16,10 @@ use crate::backend;
 pub(super) fn transfer(args: &MigrateArgs, migration: &MigrationId) -> Result<Arc<dyn TransferBackend>> {
     Ok(match args.transfer {
         TransferChoice::SharedVolume => Arc::new(SharedVolume::new(args.work_dir.join("transfer")).within_one_machine()),
-        TransferChoice::Direct => Arc::new(backend::direct(&args.way, args.agent.as_deref().unwrap_or_default())?),
+        TransferChoice::Direct => {
+            let url = args.agent.as_deref().unwrap_or_default();
+            Arc::new(backend::direct(&args.way.credentials, args.way.node.as_deref(), url)?)
+        }
         TransferChoice::Registry => {
             let repository = args.repository.as_deref().unwrap_or_default();
             if args.way.unsealed {

@@ -41,7 +41,7 @@ pub(super) fn backend(args: &TransferArgs) -> Result<Arc<dyn TransferBackend>> {
     }
     Ok(match target {
         Target::Directory(directory) => Arc::new(SharedVolume::new(directory)),
-        Target::Agent(url) => Arc::new(backend::direct(&args.way, &url)?),
+        Target::Agent(url) => Arc::new(backend::direct(&args.way.credentials, args.way.node.as_deref(), &url)?),
         Target::Image(repository) => match &args.recipient {
             Some(recipient) => {
                 let inner = Arc::new(backend::registry(&args.way, &repository, None)?);
