@@ -1,0 +1,116 @@
+//! What can be chosen by name.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+        #[schemars(inline)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+    };
+}
+
+choice!(
+    /// In which order source and copy live.
+    MigrationStrategy {
+        /// The copy is made beside the running source.
+        #[default]
+        ShadowPod,
+        /// The source is stopped first, so that its name is free.
+        Sequential,
+    }
+);
+choice!(
+    /// How the checkpoint travels.
+    TransferMode {
+        /// As an image, through a registry.
+        #[default]
+        Registry,
+        /// From node to node.
+        Direct,
+        /// Through a directory that both nodes see.
+        SharedVolume,
+    }
+);
+choice!(
+    /// Whether the state ends in a pod of the source's name. Only pods of a StatefulSet have a name worth keeping.
+    IdentitySwapMode {
+        /// The copy keeps its own name.
+        #[default]
+        None,
+        /// By an exact hand-over.
+        Cutoff,
+        /// By an exact hand-over, too: a name of older manifests.
+        ExchangeFence,
+    }
+);
+choice!(
+    /// What happens when the copy does not catch up. Nothing is ever dropped.
+    ReplayMode {
+        /// After `replayCutoffSeconds` the migration rolls back.
+        #[default]
+        Cutoff,
+    }
+);
+choice!(
+    /// Which log decides about positions.
+    QueueProtocol {
+        /// What fits the queue.
+        #[default]
+        Auto,
+        /// The source journals what it applies: for queues.
+        Journal,
+        /// The queue is a log itself: for streams.
+        Offset,
+        /// A relay orders the messages: for consumers without the SDK.
+        Relay,
+    }
+);
+choice!(
+    /// How the copy is made.
+    RestoreDriver {
+        /// What the target node can do.
+        #[default]
+        Auto,
+        /// By the node's wrapper of the OCI runtime.
+        Runtime,
+        /// From an image of the checkpoint.
+        Image,
+    }
+);
+choice!(
+    /// How the checkpoint is taken.
+    CheckpointDriver {
+        /// What the source's node can do.
+        #[default]
+        Auto,
+        /// By the kubelet's checkpoint call.
+        Kubelet,
+        /// By the node's OCI runtime and CRIU.
+        Runtime,
+    }
+);
+choice!(
+    /// What the source does between its checkpoint and the hand-over.
+    HandoverMode {
+        /// Chase where the consumer says that it is deterministic, else Hold.
+        #[default]
+        Auto,
+        /// It works on, and the copy catches up.
+        Chase,
+        /// It waits.
+        Hold,
+    }
+);
+
+impl From<HandoverMode> for ms2m_core::HandoverChoice {
+    fn from(mode: HandoverMode) -> Self {
+        match mode {
+            HandoverMode::Auto => Self::Auto,
+            HandoverMode::Chase => Self::Chase,
+            HandoverMode::Hold => Self::Hold,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The resource: `StatefulMigration`, as people write it and as the controller answers in its status.
+
+mod choices;
+mod crd;
+mod limits;
+mod queue;
+mod spec;
+mod status;
+
+pub use choices::{
+    CheckpointDriver, HandoverMode, IdentitySwapMode, MigrationStrategy, QueueProtocol, ReplayMode, RestoreDriver, TransferMode,
+};
+pub use crd::{crd, crd_yaml};
+pub use limits::{Handover, PreDump, Timeouts};
+pub use queue::{BrokerSecretRef, MessageQueueConfig};
+pub use spec::{StatefulMigration, StatefulMigrationSpec};
+pub use status::{CheckpointStatus, ProgressStatus, StatefulMigrationStatus};
+
+/// The API group of the resource, and the prefix of every label and annotation.
+pub const GROUP: &str = "migration.ms2m.io";
+/// Label on everything that exists because of a migration: its [`MigrationId`](ms2m_core::MigrationId).
+pub const MIGRATION_LABEL: &str = "migration.ms2m.io/migration";
+/// Annotation on a copy that waits for its checkpoint: the [`MigrationId`](ms2m_core::MigrationId). Taken away with the promotion, so that
+/// a later restart is one of the application itself.
+pub const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
+/// The finalizer that lets a deletion wait until a migration has ended.
+pub const FINALIZER: &str = "migration.ms2m.io/roll-back";

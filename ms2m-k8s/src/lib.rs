@@ -1,0 +1,4 @@
+//! Migrations as Kubernetes resources.
+#![deny(missing_docs)]
+
+pub mod api;
