@@ -38,7 +38,8 @@ async fn main() -> ExitCode {
 }
 
 async fn consume(options: options::Options) -> ms2m_core::Result<Outcome> {
-    let broker = Arc::new(RabbitMq::new(RabbitMqConfig::new(&options.broker)?.with_default_management()?)?);
+    let config = RabbitMqConfig::new(&options.broker)?.with_management_or_default(options.management.as_deref())?;
+    let broker = Arc::new(RabbitMq::new(config)?);
     let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter::Counter::with_ballast(options.ballast_mib.into()))
         .identity(Identity::file(options.identity_file))
         .prefetch(options.prefetch);

@@ -9,9 +9,12 @@ use ms2m_consumer::QueueSpec;
 /// Counts the messages of a queue per key.
 #[derive(Parser, Debug)]
 pub(crate) struct Options {
-    /// AMQP URL of the broker; its management API is expected on port 15672 of the same host.
+    /// AMQP URL of the broker.
     #[arg(long, env = "MS2M_BROKER", default_value = "amqp://guest:guest@localhost:5672", hide_env_values = true)]
     pub(crate) broker: String,
+    /// URL of its management API [default: port 15672 of the same host].
+    #[arg(long, env = "MS2M_MANAGEMENT", hide_env_values = true)]
+    pub(crate) management: Option<String>,
     /// The queue, which must exist.
     #[arg(long, env = "MS2M_QUEUE", default_value = "orders")]
     queue: String,

@@ -63,6 +63,17 @@ impl RabbitMqConfig {
         self.with_management(&format!("http://{host}:15672"))
     }
 
+    /// The one or the other, for programs with an option for it.
+    ///
+    /// # Errors
+    /// [`LinkError::Refused`] when what is given is no http(s) URL.
+    pub fn with_management_or_default(self, url: Option<&str>) -> LinkResult<Self> {
+        match url {
+            Some(url) => self.with_management(url),
+            None => self.with_default_management(),
+        }
+    }
+
     pub(super) fn uses_tls(&self) -> bool {
         self.uri.scheme == AMQPScheme::AMQPS || self.management.as_ref().is_some_and(|url| url.scheme() == "https")
     }

@@ -145,12 +145,7 @@ pub(super) fn instance(args: &MigrateArgs, root: &Path) -> Result<InstanceId> {
 }
 
 fn broker(args: &MigrateArgs, url: &str, spec: &MigrationSpec) -> Result<Arc<dyn ReplayBroker>> {
-    let config = RabbitMqConfig::new(url)?;
-    let config = match &args.management {
-        Some(management) => config.with_management(management)?,
-        None => config.with_default_management()?,
-    };
-    let broker = RabbitMq::new(config)?;
+    let broker = RabbitMq::new(RabbitMqConfig::new(url)?.with_management_or_default(args.management.as_deref())?)?;
     let options = JournalOptions::new(args.queue_type.into(), args.single_active_consumer);
     Ok(Arc::new(JournalBroker::new(Arc::new(broker), spec.queue.clone(), options)))
 }

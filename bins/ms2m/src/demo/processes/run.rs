@@ -121,11 +121,7 @@ async fn reach(args: &DemoArgs, url: &str) -> Result<(Arc<dyn Broker>, bool)> {
     let plain: Arc<dyn Broker> = Arc::new(RabbitMq::new(config.clone())?);
     let connection = plain.connect("ms2m-demo-preflight").await?;
     connection.close().await;
-    let managed = match &args.management {
-        Some(url) => config.with_management(url)?,
-        None => config.with_default_management()?,
-    };
-    let managed: Arc<dyn Broker> = Arc::new(RabbitMq::new(managed)?);
+    let managed: Arc<dyn Broker> = Arc::new(RabbitMq::new(config.with_management_or_default(args.management.as_deref())?)?);
     // A queue that does not exist is an answer as well.
     match managed.inspect("ms2m.demo.preflight").await {
         Ok(_) | Err(ms2m_broker::LinkError::NotFound(_)) => Ok((managed, true)),
