@@ -38,6 +38,8 @@ pub struct RuntimeSource {
     criu: Criu,
     work_dir: PathBuf,
     members: Vec<Member>,
+    /// A container engine removes what has ended.
+    engine: bool,
     mem_track: bool,
     /// The facts that every manifest begins with.
     facts: Manifest,
@@ -82,7 +84,14 @@ impl RuntimeSource {
         facts.criu_version = criu_version.to_string();
         facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime_version });
         facts.cpu_features = facts::cpu_features();
-        Ok(Self { runtime, criu, work_dir, members, mem_track: features.mem_track, facts, turn: Mutex::default() })
+        Ok(Self { runtime, criu, work_dir, members, engine: false, mem_track: features.mem_track, facts, turn: Mutex::default() })
+    }
+
+    /// For containers of an engine, such as those of a pod: they are ended, and their engine, which sees that, removes them.
+    #[must_use]
+    pub fn of_an_engine(mut self) -> Self {
+        self.engine = true;
+        self
     }
 
     /// The containers that run.
@@ -253,6 +262,9 @@ impl CheckpointSource for RuntimeSource {
                     freezer.thaw()?;
                 }
                 container.process().ended(END).await?;
+            }
+            if self.engine {
+                continue;
             }
             if lived {
                 self.runtime.delete(&member.id).await?;
