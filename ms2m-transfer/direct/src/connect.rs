@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response, header};
@@ -31,6 +31,9 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 const ATTEMPTS_MAX: usize = 6;
 /// Of an answer that is read as a whole.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// One connection.
+pub(crate) type Sender = http1::SendRequest<Full<Bytes>>;
 
 /// An agent, as its clients see it.
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl Target {
     /// Sends a request on a connection of its own, and returns the answer if it is a good one.
     pub(crate) async fn ask(&self, request: hyper::http::request::Builder) -> Result<Response<Incoming>, Refusal> {
         let invalid = |error| Error::fatal(ErrorKind::Invalid, "the request cannot be made").caused_by(error);
-        let request = request.body(Empty::<Bytes>::new()).map_err(invalid)?;
+        let request = request.body(Full::default()).map_err(invalid)?;
         let late = |_| Error::retry(ErrorKind::Unavailable, "the agent does not answer").with("agent", &self.url);
         let answered = timeout(WITHIN, async {
             let (mut sender, connection) = self.connect().await?;
@@ -90,7 +93,11 @@ impl Target {
                 }),
             }
         });
-        let response = answered.await.map_err(late)??;
+        self.judged(answered.await.map_err(late)??).await
+    }
+
+    /// An answer if it is a good one.
+    pub(crate) async fn judged(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
         if response.status().is_success() || response.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
@@ -140,7 +147,7 @@ impl Target {
         Ok(read.map_err(broken)?.to_bytes())
     }
 
-    async fn connect(&self) -> Result<(http1::SendRequest<Empty<Bytes>>, JoinHandle<hyper::Result<()>>)> {
+    pub(crate) async fn connect(&self) -> Result<(Sender, JoinHandle<hyper::Result<()>>)> {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or(443);
         let unreachable = |error| {

@@ -16,13 +16,14 @@
 //! An acknowledged byte is written, not yet on the disk: it survives the agent, not the node. What was lost with a node is found by
 //! its digest and sent again. What is visible is on the disk.
 //!
-//! - [`DirectTransfer`], [`Credentials`]: the client.
+//! - [`DirectTransfer`], [`Credentials`]: the client. [`Caller`] asks what a program serves beside its agent.
 //! - [`agent`]: the other side, to be served by itself or as a router within another program.
 #![deny(missing_docs)]
 
 pub mod agent;
 mod backend;
 mod buffered;
+mod caller;
 mod connect;
 mod credentials;
 mod identity;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use agent::{Admission, Agent};
 pub use backend::DirectTransfer;
+pub use caller::Caller;
 pub use credentials::Credentials;
 pub use identity::Peer;
 pub use wire::{Status, Stored};

@@ -7,9 +7,9 @@ use ms2m_core::{Error, ErrorKind, Verdict};
 
 use crate::wire::Problem;
 
-/// An error that a client is told.
+/// An error that a client is told: also for routes beside the agent's own.
 #[derive(Debug)]
-pub(super) struct Refused {
+pub struct Refused {
     status: StatusCode,
     retry_after_s: Option<u32>,
     error: Error,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -46,6 +47,21 @@ impl Agent {
     /// # Errors
     /// When the credentials cannot be used at the start.
     pub async fn serve(&self, listener: TcpListener, credentials: Credentials, told: impl Future<Output = ()> + Send) -> Result<()> {
+        self.serve_routes(listener, credentials, self.router(), told).await
+    }
+
+    /// The same with these routes, for who has merged its own into [the agent's](Agent::router). Each request carries its
+    /// [`Peer`] among its extensions; a [`Caller`](crate::Caller) asks them.
+    ///
+    /// # Errors
+    /// When the credentials cannot be used at the start.
+    pub async fn serve_routes(
+        &self,
+        listener: TcpListener,
+        credentials: Credentials,
+        routes: Router,
+        told: impl Future<Output = ()> + Send,
+    ) -> Result<()> {
         let tls = Reloading::server(credentials);
         tls.current()?;
         let open = Arc::new(Semaphore::new(self.0.limits.connections_max));
@@ -78,7 +94,8 @@ impl Agent {
             };
             match tls.current() {
                 Ok(config) => {
-                    connections.spawn(self.clone().connection(stream, TlsAcceptor::from(config), permit, crowded));
+                    let acceptor = TlsAcceptor::from(config);
+                    connections.spawn(self.clone().connection(stream, acceptor, routes.clone(), permit, crowded));
                 }
                 Err(error) => tracing::warn!(%error, "a connection is refused"),
             }
@@ -91,7 +108,7 @@ impl Agent {
         Ok(())
     }
 
-    async fn connection(self, stream: TcpStream, acceptor: TlsAcceptor, _permit: OwnedSemaphorePermit, crowded: bool) {
+    async fn connection(self, stream: TcpStream, acceptor: TlsAcceptor, router: Router, _permit: OwnedSemaphorePermit, crowded: bool) {
         let limits = self.0.limits;
         let _open = Gauge::new(self.clone(), |agent| &agent.0.counters.connections_open);
         let buffered = Buffered::new(stream, limits.piece_within);
@@ -117,7 +134,6 @@ impl Agent {
                 return;
             }
         };
-        let router = self.router();
         let agent = self.clone();
         let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             let (mut router, peer, agent) = (router.clone(), peer.clone(), agent.clone());

@@ -8,6 +8,7 @@ mod answer;
 mod arrived;
 mod counters;
 mod form;
+mod here;
 mod limits;
 mod listen;
 mod live_file;
@@ -27,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use admission::{Action, Admission, AllowList};
+pub use answer::Refused;
 pub use counters::Facts;
+pub use here::Here;
 pub use limits::Limits;
 pub use live_file::LiveFile;
 pub use store::{Collected, Store, StoreOptions};

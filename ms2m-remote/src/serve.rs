@@ -1,0 +1,145 @@
+//! The agent's side: each route is one call of a driver.
+
+use std::sync::Arc;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::routing::post;
+use axum::{Extension, Json, Router};
+use ms2m_core::{Checkpoint, CopyStatus, Error, ErrorKind, PreDump, Receipt, Restored, Result, SourceStatus, TransferJob, paced};
+use ms2m_transfer_direct::Peer;
+use ms2m_transfer_direct::agent::Refused;
+
+use crate::node::Node;
+use crate::place::{SourcePlace, TargetPlace, Way};
+use crate::wire::{Checkpointing, Described, PreDumping, Preparing, Restoring, Sending, Staging, path};
+
+/// A question has some hundred bytes; the receipts of many rounds some thousand.
+const QUESTION_BYTES_MAX: usize = 1 << 20;
+
+/// What a node answers to these peers, by the names in their certificates, and to nobody else. To be merged with
+/// [the agent's routes](ms2m_transfer_direct::Agent::router): requests carry their [`Peer`].
+pub fn routes(node: Arc<dyn Node>, controllers: impl IntoIterator<Item = impl Into<String>>) -> Router {
+    let served = Served { node, controllers: controllers.into_iter().map(Into::into).collect() };
+    Router::new()
+        .route(path::DESCRIBE, post(describe))
+        .route(path::SOURCE_STATUS, post(source_status))
+        .route(path::PRE_DUMP, post(pre_dump))
+        .route(path::CHECKPOINT, post(checkpoint))
+        .route(path::SEND, post(send))
+        .route(path::RETIRE, post(retire))
+        .route(path::DISCARD_SOURCE, post(discard_source))
+        .route(path::PREPARE, post(prepare))
+        .route(path::STAGE, post(stage))
+        .route(path::RESTORE, post(restore))
+        .route(path::TARGET_STATUS, post(target_status))
+        .route(path::PROMOTE, post(promote))
+        .route(path::DISCARD_TARGET, post(discard_target))
+        .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
+        .with_state(Arc::new(served))
+}
+
+#[derive(Debug)]
+struct Served {
+    node: Arc<dyn Node>,
+    controllers: Vec<String>,
+}
+
+type Asked = State<Arc<Served>>;
+type Who = Option<Extension<Peer>>;
+type Answered<A> = Result<Json<A>, Refused>;
+
+impl Served {
+    /// The node, for who may ask it.
+    fn admit(&self, peer: Who) -> Result<&dyn Node> {
+        let Some(Extension(peer)) = peer else {
+            return Err(Error::fatal(ErrorKind::Unauthorized, "the client was not authenticated"));
+        };
+        if self.controllers.iter().any(|name| peer.is(name)) {
+            return Ok(&*self.node);
+        }
+        let message = "only a controller may have migrations done here; name this peer as one at the agent";
+        Err(Error::fatal(ErrorKind::Unauthorized, message).with("peer", peer))
+    }
+}
+
+async fn describe(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<Described> {
+    let source = served.admit(peer)?.source(&place).await?;
+    Ok(Json(Described { name: source.name().to_owned(), capability: source.capability() }))
+}
+
+async fn source_status(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<SourceStatus> {
+    Ok(Json(served.admit(peer)?.source(&place).await?.status().await?))
+}
+
+async fn pre_dump(State(served): Asked, peer: Who, Json(asked): Json<PreDumping>) -> Answered<PreDump> {
+    Ok(Json(served.admit(peer)?.source(&asked.place).await?.pre_dump(&asked.job, asked.round).await?))
+}
+
+async fn checkpoint(State(served): Asked, peer: Who, Json(asked): Json<Checkpointing>) -> Answered<Checkpoint> {
+    Ok(Json(served.admit(peer)?.source(&asked.place).await?.checkpoint(&asked.job).await?))
+}
+
+async fn send(State(served): Asked, peer: Who, Json(Sending { place, job, way }): Json<Sending>) -> Answered<Receipt> {
+    let node = served.admit(peer)?;
+    let body = node.source(&place).await?.open(&named(&job), 0).await?;
+    let Way::Direct { bytes_per_s_max, .. } = way;
+    let body = match bytes_per_s_max {
+        Some(bytes_per_s_max) => paced(body, bytes_per_s_max),
+        None => body,
+    };
+    Ok(Json(node.way(&way).await?.send(&job, body).await?))
+}
+
+/// A part is found by its migration and its name.
+fn named(job: &TransferJob) -> Checkpoint {
+    Checkpoint {
+        migration: job.migration.clone(),
+        part: job.part,
+        parent: None,
+        archive_bytes: job.archive_bytes,
+        freeze: std::time::Duration::ZERO,
+        manifest: Default::default(),
+    }
+}
+
+async fn retire(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<()> {
+    Ok(Json(served.admit(peer)?.source(&place).await?.retire(&place.migration).await?))
+}
+
+async fn discard_source(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<()> {
+    let node = served.admit(peer)?;
+    node.source(&place).await?.discard(&place.migration).await?;
+    node.source_done(&place.migration).await;
+    Ok(Json(()))
+}
+
+async fn prepare(State(served): Asked, peer: Who, Json(asked): Json<Preparing>) -> Answered<()> {
+    let node = served.admit(peer)?;
+    node.expect(&asked.place).await?;
+    Ok(Json(node.target(&asked.place).await?.prepare(&asked.job).await?))
+}
+
+async fn stage(State(served): Asked, peer: Who, Json(asked): Json<Staging>) -> Answered<()> {
+    let node = served.admit(peer)?;
+    Ok(Json(node.target(&asked.place).await?.stage(&asked.job, &asked.receipt, node.arrived()).await?))
+}
+
+async fn restore(State(served): Asked, peer: Who, Json(asked): Json<Restoring>) -> Answered<Restored> {
+    let node = served.admit(peer)?;
+    Ok(Json(node.target(&asked.place).await?.restore(&asked.job, &asked.receipts, node.arrived()).await?))
+}
+
+async fn target_status(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<CopyStatus> {
+    Ok(Json(served.admit(peer)?.target(&place).await?.status(&place.migration).await?))
+}
+
+async fn promote(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<()> {
+    Ok(Json(served.admit(peer)?.target(&place).await?.promote(&place.migration).await?))
+}
+
+/// The bytes that have arrived go by [`crate::RemoteTransfer`]'s own discard, before or after this.
+async fn discard_target(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<()> {
+    let node = served.admit(peer)?;
+    node.target(&place).await?.discard(&place.migration).await?;
+    Ok(Json(node.target_done(&place.migration).await?))
+}
