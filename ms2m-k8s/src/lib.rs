@@ -2,3 +2,6 @@
 #![deny(missing_docs)]
 
 pub mod api;
+mod error;
+pub mod owner;
+pub mod pod;

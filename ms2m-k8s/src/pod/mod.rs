@@ -1,0 +1,9 @@
+//! The source's pod, and the copy that is made after it.
+
+mod copy;
+mod preflight;
+mod source;
+
+pub use copy::{Copy, copy_name};
+pub use preflight::{Claims, obstacles};
+pub use source::SourcePod;
