@@ -1,5 +1,6 @@
 //! From what the API server says to what the engine wants to know.
 
+use kube::runtime::watcher;
 use ms2m_core::{Error, ErrorKind};
 
 /// Says what was tried; the verdict comes from the server's answer.
@@ -19,5 +20,15 @@ pub(crate) fn api(error: kube::Error, tried: &str) -> Error {
     match error {
         kube::Error::Api(status) => told.caused_by(status.message.clone()),
         error => told.caused_by(error),
+    }
+}
+
+pub(crate) fn watch(error: watcher::Error, tried: &str) -> Error {
+    match error {
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+            api(error, tried)
+        }
+        watcher::Error::WatchError(status) => api(kube::Error::Api(status), tried),
+        error @ watcher::Error::NoResourceVersion => Error::retry(ErrorKind::Unavailable, format!("could not {tried}")).caused_by(error),
     }
 }

@@ -1,0 +1,145 @@
+//! [`KubeSource`]: the source's pod around its container.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Preconditions};
+use kube::{Api, Client};
+use ms2m_core::{
+    ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, Error, ErrorKind, MigrationId, PreDump, Result,
+    SourceStatus,
+};
+
+use crate::error;
+use crate::owner::controller;
+use crate::plan::Plan;
+use crate::watch::{Look, until};
+
+/// How long a ReplicaSet may take to retire the source before it is deleted here.
+const REPLICA_SET: Duration = Duration::from_secs(5);
+
+/// The source in its pod: what concerns the container goes to the agent of its node, what concerns the pod to the API server.
+///
+/// A pod that is gone, or has failed or succeeded, counts as ended when the agent cannot say: that is what Kubernetes itself goes by. Who deletes a
+/// pod by force says by that to everybody that none of its processes is left.
+#[derive(Debug)]
+pub struct KubeSource {
+    pods: Api<Pod>,
+    name: String,
+    uid: String,
+    agent: Arc<dyn CheckpointSource>,
+}
+
+/// Where the pod stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Gone,
+    Ends,
+    Lives { has_owner: bool },
+}
+
+impl KubeSource {
+    /// The source of a plan, whose container `agent` looks after.
+    #[must_use]
+    pub fn new(client: &Client, plan: &Plan, agent: Arc<dyn CheckpointSource>) -> Self {
+        let pods = Api::namespaced(client.clone(), &plan.namespace);
+        Self { pods, name: plan.spec.source_pod.clone(), uid: plan.source_uid.clone(), agent }
+    }
+
+    fn standing(&self, pod: Option<&Pod>) -> Standing {
+        let Some(pod) = pod.filter(|pod| pod.metadata.uid.as_deref() == Some(self.uid.as_str())) else { return Standing::Gone };
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Failed" | "Succeeded")) {
+            return Standing::Gone;
+        }
+        if pod.metadata.deletion_timestamp.is_some() {
+            Standing::Ends
+        } else {
+            Standing::Lives { has_owner: controller(&pod.metadata).is_some() }
+        }
+    }
+
+    async fn look(&self) -> Result<Standing> {
+        let pod = self.pods.get_opt(&self.name).await.map_err(|error| error::api(error, "read the source's pod"))?;
+        Ok(self.standing(pod.as_ref()))
+    }
+
+    /// Its owner lets it go, or it is deleted here. On `Ok` it is gone, or marked as ending: then the kubelet starts no container of it again.
+    async fn let_go(&self) -> Result<Standing> {
+        let standing = self.look().await?;
+        let Standing::Lives { has_owner } = standing else { return Ok(standing) };
+        if has_owner {
+            let retired = until(&self.pods, &self.name, REPLICA_SET, "the ReplicaSet to retire the source", |pod| {
+                Ok(match self.standing(pod) {
+                    Standing::Lives { .. } => Look::NotYet("it runs".to_owned()),
+                    standing => Look::Found(standing),
+                })
+            });
+            match retired.await {
+                Ok(standing) => return Ok(standing),
+                // It may want one more by now, or have taken another one away.
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    tracing::info!(pod = self.name, "its ReplicaSet has kept the source: it is deleted");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let only_this = Preconditions { uid: Some(self.uid.clone()), resource_version: None };
+        match self.pods.delete(&self.name, &DeleteParams::default().preconditions(only_this)).await {
+            Ok(_) => self.look().await,
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.look().await,
+            Err(error) => Err(error::api(error, "delete the source's pod")),
+        }
+    }
+}
+
+#[async_trait]
+impl CheckpointSource for KubeSource {
+    fn name(&self) -> &'static str {
+        self.agent.name()
+    }
+
+    fn capability(&self) -> CheckpointCapability {
+        self.agent.capability()
+    }
+
+    async fn status(&self) -> Result<SourceStatus> {
+        match self.agent.status().await {
+            Ok(status) => Ok(status),
+            Err(error) => match self.look().await? {
+                Standing::Gone => Ok(SourceStatus::Gone),
+                Standing::Ends | Standing::Lives { .. } => Err(error),
+            },
+        }
+    }
+
+    async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
+        self.agent.pre_dump(job, round).await
+    }
+
+    async fn checkpoint(&self, job: &CheckpointJob) -> Result<Checkpoint> {
+        self.agent.checkpoint(job).await
+    }
+
+    async fn open(&self, checkpoint: &Checkpoint, offset_bytes: u64) -> Result<ByteStream> {
+        self.agent.open(checkpoint, offset_bytes).await
+    }
+
+    /// First the pod is marked as ending, then the container is ended: the other way round the kubelet would start it again.
+    async fn retire(&self, migration: &MigrationId) -> Result<()> {
+        let standing = self.let_go().await?;
+        if let Standing::Lives { .. } = standing {
+            return Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name));
+        }
+        match self.agent.retire(migration).await {
+            Err(error) if self.look().await? != Standing::Gone => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        self.agent.discard(migration).await
+    }
+}

@@ -1,0 +1,152 @@
+//! The copy's pod comes to be, and its node waits for the checkpoint.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use ms2m_core::{Error, ErrorKind, RestoreJob, Result};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::promote::Becomes;
+use super::{BECOMES, KubeTarget, MANAGER, Placed, has_ended};
+use crate::api::StatefulMigration;
+use crate::error;
+use crate::owner::Owner;
+use crate::pod::{Copy, SourcePod};
+use crate::watch::{Look, until, within};
+
+/// Reasons of a waiting container that no waiting mends.
+const HOPELESS: [&str; 7] = [
+    "ErrImagePull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "ErrImageNeverPull",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+impl KubeTarget {
+    pub(super) async fn make(&self, job: &RestoreJob) -> Result<()> {
+        let end = Instant::now() + within(job.deadline);
+        if self.copy().await?.is_none() {
+            self.apply().await?;
+        }
+        let placed = self.scheduled(end - Instant::now()).await?;
+        self.publish(&placed).await?;
+        let agent = self.nodes.target(&placed).await?;
+        *self.agent.lock().await = Some(Arc::clone(&agent));
+        let rest = end.saturating_duration_since(Instant::now());
+        let job = RestoreJob { deadline: rest, ..job.clone() };
+        tokio::select! {
+            waits = agent.prepare(&job) => waits,
+            broken = self.breaks(rest) => Err(broken),
+        }
+    }
+
+    async fn apply(&self) -> Result<()> {
+        let plan = &self.plan;
+        let source = SourcePod::read(&self.client(), &plan.namespace, &plan.spec.source_pod).await?;
+        if source.uid() != plan.source_uid {
+            let message = "the source's pod is another one than at the beginning";
+            return Err(Error::undo(ErrorKind::NotFound, message).with("pod", source.name()));
+        }
+        let becomes = Becomes::of(&source, &Owner::of(&self.client(), source.pod()).await?)?;
+        let copy = Copy {
+            migration: &plan.migration,
+            name: &plan.copy_pod,
+            target_node: plan.spec.target_node.as_deref(),
+            runtime_class_name: self.runtime_class_name.as_deref(),
+        };
+        let mut pod = copy.of(&source)?;
+        pod["metadata"]["annotations"][BECOMES] = becomes.text()?.into();
+        let pods: Api<DynamicObject> = Api::namespaced_with(self.client(), &plan.namespace, &ApiResource::erase::<Pod>(&()));
+        let applied = pods.patch(&plan.copy_pod, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&pod)).await;
+        applied.map(drop).map_err(|error| error::api(error, "create the copy's pod").with("pod", &plan.copy_pod))
+    }
+
+    async fn scheduled(&self, limit: Duration) -> Result<Placed> {
+        until(&self.pods, &self.plan.copy_pod, limit, "a node for the copy", |pod| {
+            let pod = pod.ok_or_else(|| deleted(&self.plan.copy_pod))?;
+            if let Some(error) = broken(pod) {
+                return Err(error);
+            }
+            Ok(match self.placed(pod) {
+                Some(placed) => Look::Found(placed),
+                None => Look::NotYet(unscheduled(pod)),
+            })
+        })
+        .await
+    }
+
+    /// Says where the copy is, before its node is asked for anything: that is what the node's agent goes by.
+    async fn publish(&self, placed: &Placed) -> Result<()> {
+        let resources: Api<StatefulMigration> = Api::namespaced(self.client(), &self.plan.namespace);
+        let status =
+            json!({ "metadata": { "uid": self.plan.migration }, "status": { "targetNode": placed.node, "targetPod": placed.pod } });
+        let patched = resources.patch_status(&self.plan.resource, &PatchParams::default(), &Patch::Merge(&status)).await;
+        patched.map(drop).map_err(|error| error::api(error, "tell the copy's node in the status"))
+    }
+
+    /// Waits until the pod cannot come to be any more.
+    async fn breaks(&self, limit: Duration) -> Error {
+        let watched = until(&self.pods, &self.plan.copy_pod, limit, "the node to wait for the checkpoint", |pod| {
+            let pod = pod.ok_or_else(|| deleted(&self.plan.copy_pod))?;
+            match broken(pod) {
+                Some(error) => Err(error),
+                None => Ok(Look::<std::convert::Infallible>::NotYet(standing(pod))),
+            }
+        });
+        match watched.await {
+            Err(error) => error,
+            Ok(never) => match never {},
+        }
+    }
+}
+
+fn deleted(pod: &str) -> Error {
+    Error::undo(ErrorKind::NotFound, "somebody has deleted the copy's pod").with("pod", pod)
+}
+
+/// Why a pod will not come to be.
+fn broken(pod: &Pod) -> Option<Error> {
+    let status = pod.status.as_ref()?;
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Some(deleted(name));
+    }
+    if has_ended(pod) {
+        let why = [status.reason.as_deref(), status.message.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        return Some(Error::undo(ErrorKind::Unavailable, format!("the copy's pod has failed: {why}")).with("pod", name));
+    }
+    let waiting = status.container_statuses.iter().flatten().filter_map(|of| Some((&of.name, of.state.as_ref()?.waiting.as_ref()?)));
+    waiting
+        .filter(|(_, waiting)| waiting.reason.as_deref().is_some_and(|reason| HOPELESS.contains(&reason)))
+        .map(|(container, waiting)| {
+            let (reason, why) = (waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default());
+            Error::undo(ErrorKind::Unavailable, format!("container {container} of the copy cannot be made: {reason}: {why}"))
+                .with("pod", name)
+        })
+        .next()
+}
+
+fn unscheduled(pod: &Pod) -> String {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let told = conditions.filter(|condition| condition.type_ == "PodScheduled").find_map(|condition| condition.message.clone());
+    told.unwrap_or_else(|| "the scheduler has said nothing".to_owned())
+}
+
+/// What its containers do, in a few words.
+pub(super) fn standing(pod: &Pod) -> String {
+    let raw = serde_json::to_value(&pod.status).unwrap_or_default();
+    let of = |status: &Value| {
+        let state = status["state"].as_object().and_then(|state| state.iter().next()).map_or("unknown", |(state, _)| state.as_str());
+        let reason = status["state"][state]["reason"].as_str().unwrap_or_default();
+        format!("{} is {state} {reason}", status["name"].as_str().unwrap_or_default()).trim_end().to_owned()
+    };
+    let all: Vec<String> = raw["containerStatuses"].as_array().into_iter().flatten().map(of).collect();
+    if all.is_empty() { "its node has not said anything of its containers".to_owned() } else { all.join(", ") }
+}

@@ -1,0 +1,63 @@
+//! Waiting for a pod, by watching it.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::runtime::watcher::watch_object;
+use ms2m_core::{Error, ErrorKind, Result, Verdict};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::error;
+
+/// Between two attempts to watch.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What a look at a pod has shown.
+pub(crate) enum Look<T> {
+    /// What was waited for.
+    Found(T),
+    /// Not yet, and why, for people.
+    NotYet(String),
+}
+
+/// Looks at each state of a pod, `None` when there is none, until one is found. `what` completes "waited for".
+pub(crate) async fn until<T>(
+    pods: &Api<Pod>,
+    name: &str,
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut(Option<&Pod>) -> Result<Look<T>> + Send,
+) -> Result<T> {
+    let end = Instant::now() + limit;
+    let mut states = pin!(watch_object(pods.clone(), name));
+    let mut last = "the API server has not answered".to_owned();
+    loop {
+        let Ok(state) = timeout_at(end, states.next()).await else {
+            let message = format!("waited {} s in vain for {what}: {last}", limit.as_secs_f64());
+            return Err(Error::retry(ErrorKind::Timeout, message).with("pod", name));
+        };
+        match state {
+            Some(Ok(pod)) => match look(pod.as_ref())? {
+                Look::Found(found) => return Ok(found),
+                Look::NotYet(why) => last = why,
+            },
+            Some(Err(error)) => {
+                let error = error::watch(error, "watch a pod");
+                if error.verdict() != Verdict::Retry {
+                    return Err(error.with("pod", name));
+                }
+                last = error.to_string();
+                sleep(PAUSE).await;
+            }
+            None => return Err(Error::retry(ErrorKind::Unavailable, "the watch of a pod has ended").with("pod", name)),
+        }
+    }
+}
+
+/// The time that may pass in here, so that the caller's own deadline does not come first and say less.
+pub(crate) fn within(deadline: Duration) -> Duration {
+    deadline - (deadline / 10).min(Duration::from_secs(1))
+}
