@@ -24,6 +24,11 @@ pub struct MessageQueueConfig {
     /// The Secret that holds the broker's URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker_secret_ref: Option<BrokerSecretRef>,
+    /// RabbitMQ's management API, with which a consumer that hangs is cut off; port 15672 of the broker's host unless given. User and
+    /// password are those of the broker's URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://"))]
+    pub management_url: Option<String>,
     /// Accepted from older manifests: a hand-over needs no exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
