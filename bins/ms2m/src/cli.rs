@@ -9,6 +9,7 @@ use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
+use crate::kubernetes::{CancelArgs, DescribeArgs, ListArgs, ReportArgs};
 use crate::migrate::MigrateArgs;
 use crate::pack::PackArgs;
 use crate::transfer::TransferArgs;
@@ -31,11 +32,11 @@ pub(crate) enum Command {
     /// Without options everything runs inside this process: no root, no network, done in seconds. With --broker it runs on a
     /// real RabbitMQ, and consumers and publishers are processes of their own.
     Demo(DemoArgs),
-    /// Move a running container to a copy of it, while it keeps serving its queue. For now on one machine.
+    /// Move a pod to another node, or with --local a running container to a copy of it on this machine, while it keeps serving its queue.
     ///
-    /// Needs root, CRIU and runc or crun; `ms2m doctor` says what is missing. The copy is made beside the source, replays what the
-    /// source has applied meanwhile, takes the queue over, and the source is removed. Whatever goes wrong before the take-over is
-    /// undone: the source goes on.
+    /// The copy is made beside the source, replays what the source has applied meanwhile, takes the queue over, and the source is removed.
+    /// Whatever goes wrong before the take-over is undone: the source goes on. A pod is moved by the cluster's ms2m-controller, which this
+    /// asks for and follows. --local needs root, CRIU and runc or crun; `ms2m doctor` says what is missing.
     Migrate(Box<MigrateArgs>),
     /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process.
     ///
@@ -57,6 +58,14 @@ pub(crate) enum Command {
     /// Its digest is checked before it becomes visible there. Repeats what is worth repeating, and goes on where it broke off where
     /// the other side can.
     Transfer(TransferArgs),
+    /// List the migrations of a cluster.
+    List(ListArgs),
+    /// Say how a migration of a cluster stands.
+    Describe(DescribeArgs),
+    /// Roll a migration of a cluster back, and remove it. One that has ended is not undone.
+    Cancel(CancelArgs),
+    /// Tell what became of a migration of a cluster: its timeline and its counts.
+    Report(ReportArgs),
     /// Ask a node's agent how it is and what it holds, or have it discard something.
     #[command(subcommand_required = true)]
     Agent(AgentArgs),

@@ -9,6 +9,7 @@ mod exit;
 mod file_store;
 mod inspect;
 mod interrupt;
+mod kubernetes;
 mod migrate;
 mod pack;
 mod progress;
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Pack(arguments) => pack::run(arguments),
+        Command::List(arguments) => kubernetes::list(&arguments),
+        Command::Describe(arguments) => kubernetes::describe(&arguments),
+        Command::Cancel(arguments) => kubernetes::cancel(&arguments),
+        Command::Report(arguments) => kubernetes::report(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "ms2m", &mut io::stdout());
             Exit::Done

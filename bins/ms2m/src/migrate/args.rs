@@ -2,21 +2,55 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use ms2m_criu::runtime::Flavor;
 
 use crate::backend::BackendArgs;
 use crate::demo::{Mode, Output, QueueType};
+use crate::kubernetes::MoveArgs;
+
+/// Options that make no sense for a pod.
+const LOCAL: [&str; 20] = [
+    "local",
+    "sources",
+    "runtime",
+    "runtime_root",
+    "copy",
+    "bundle",
+    "network",
+    "identity_file",
+    "queue_type",
+    "single_active_consumer",
+    "agent",
+    "work_dir",
+    "migration",
+    "restore_within",
+    "criu",
+    "credentials",
+    "node",
+    "registry_authority",
+    "plain_http",
+    "unsealed",
+];
+
+/// Options that make no sense without a cluster.
+const CLUSTER: [&str; 7] = ["to", "broker_secret", "container", "no_wait", "namespace", "context", "kubeconfig"];
 
 /// `ms2m migrate`.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("consuming").args(["broker", "pod"]).multiple(true))]
 pub(crate) struct MigrateArgs {
-    /// Move on this machine
-    #[arg(long, required = true)]
+    /// The pod to move, on Kubernetes
+    #[arg(value_name = "POD", required_unless_present = "local", conflicts_with_all = LOCAL)]
+    pub(crate) pod: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: MoveArgs,
+    /// Move on this machine instead
+    #[arg(long, conflicts_with_all = CLUSTER)]
     pub(crate) local: bool,
     /// The container to move, by its name in the runtime; with `--runtime process` a process, by its id. Given more than once, they move
     /// together, with the connections between them; the first one is who consumes
-    #[arg(long = "source", value_name = "CONTAINER|PID", required = true)]
+    #[arg(long = "source", value_name = "CONTAINER|PID", required_if_eq("local", "true"))]
     pub(crate) sources: Vec<String>,
     /// Whose container it is
     #[arg(long, value_enum, default_value_t = SourceKind::Runc)]
@@ -39,13 +73,13 @@ pub(crate) struct MigrateArgs {
     pub(crate) identity_file: PathBuf,
     /// The RabbitMQ that the container consumes from, as amqp://user:password@host:5672/vhost. Without, it stands still until the
     /// copy goes on in its place
-    #[arg(long, value_name = "URL", env = "MS2M_BROKER", hide_env_values = true, requires = "queue")]
+    #[arg(long, value_name = "URL", env = "MS2M_BROKER", hide_env_values = true)]
     pub(crate) broker: Option<String>,
     /// RabbitMQ's management API [default: http://HOST:15672 if it answers there]
-    #[arg(long, value_name = "URL", requires = "broker")]
+    #[arg(long, value_name = "URL", requires = "consuming")]
     pub(crate) management: Option<String>,
-    /// The queue that it consumes
-    #[arg(long, requires = "broker")]
+    /// The queue that it consumes [default for a pod: its annotation migration.ms2m.io/queue]
+    #[arg(long, requires = "consuming")]
     pub(crate) queue: Option<String>,
     /// Type of the queue
     #[arg(long, value_enum, default_value_t = QueueType::Quorum)]
@@ -56,11 +90,11 @@ pub(crate) struct MigrateArgs {
     /// Whether the source works on while its copy is made (chase) or stands still (hold)
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     pub(crate) mode: Mode,
-    /// How the checkpoint gets to the copy
-    #[arg(long, value_enum, default_value_t = TransferChoice::SharedVolume)]
-    pub(crate) transfer: TransferChoice,
+    /// How the checkpoint gets to the copy [default: shared-volume with --local, direct for a pod]
+    #[arg(long, value_enum)]
+    pub(crate) transfer: Option<TransferChoice>,
     /// The agent to send to, for --transfer direct
-    #[arg(long, value_name = "URL", required_if_eq("transfer", "direct"))]
+    #[arg(long, value_name = "URL", required_if_eq_all([("transfer", "direct"), ("local", "true")]))]
     pub(crate) agent: Option<String>,
     /// The repository to go through, for --transfer registry; encrypted for this migration alone unless --unsealed
     #[arg(long, value_name = "HOST[:PORT]/NAME", required_if_eq("transfer", "registry"))]
@@ -139,6 +173,46 @@ impl From<RuntimeChoice> for Flavor {
         match choice {
             RuntimeChoice::Runc => Self::Runc,
             RuntimeChoice::Crun => Self::Crun,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    fn says(words: &str) -> String {
+        let words = ["ms2m", "migrate"].into_iter().chain(words.split_whitespace());
+        Cli::try_parse_from(words).map_or_else(|error| error.to_string(), |_| "fine".to_owned())
+    }
+
+    #[test]
+    fn a_pod_or_something_local_moves_and_never_both() {
+        for fine in [
+            "orders-0 --to n2",
+            "orders-0",
+            "orders-0 --to n2 --queue orders --broker-secret broker/url -n shop --no-wait",
+            "orders-0 --queue orders --broker amqp://b --management http://b:15672 --mode hold --transfer registry --repository r:5000/x",
+            "--local --source 1",
+            "--local --source 1 --broker amqp://b --queue orders --transfer direct --agent https://n2:9443",
+        ] {
+            assert_eq!(says(fine), "fine", "{fine}");
+        }
+        for (refused, why) in [
+            ("", "<POD>"),
+            ("orders-0 --local --source 1", "cannot be used with"),
+            ("orders-0 --source 1", "cannot be used with"),
+            ("orders-0 --work-dir /x", "cannot be used with"),
+            ("--local --source 1 --to n2", "--to"),
+            ("--local", "--source"),
+            ("--local --source 1 --queue orders", "--broker"),
+            ("--local --source 1 --transfer direct", "--agent"),
+            ("orders-0 --broker amqp://b --broker-secret s", "cannot be used with"),
+        ] {
+            let says = says(refused);
+            assert!(says.starts_with("error") && says.contains(why), "{refused}: {says}");
         }
     }
 }

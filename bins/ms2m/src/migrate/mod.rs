@@ -13,12 +13,20 @@ use std::sync::Arc;
 use ms2m_core::{Cancel, Driver, MigrationReport, MigrationState, Outcome, Protocol, Result};
 
 use self::args::SourceKind;
-pub(crate) use self::args::{MigrateArgs, RuntimeChoice};
+pub(crate) use self::args::{MigrateArgs, RuntimeChoice, TransferChoice};
+pub(crate) use self::output::{print_report, text as report_text};
 use crate::exit::Exit;
 use crate::interrupt;
 
 /// Moves it.
 pub(crate) fn run(args: &MigrateArgs) -> Exit {
+    if let Some(pod) = &args.pod {
+        return crate::kubernetes::migrate(args, pod);
+    }
+    if args.broker.is_some() && args.queue.is_none() {
+        eprintln!("ms2m: which queue does the source consume from the broker? Name it with --queue");
+        return Exit::BadUsage;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -50,7 +58,7 @@ async fn migrate(args: &MigrateArgs) -> Result<Exit> {
         );
     }
     // Printed first: whoever is killed in between has nothing left to go on with, but may ask again.
-    if let Err(error) = output::print(args, &report, source_lost) {
+    if let Err(error) = output::print(args.output, &report, source_lost) {
         eprintln!("ms2m: the report cannot be printed: {error}");
     }
     if args.runtime == SourceKind::Process {
@@ -87,7 +95,7 @@ async fn go(args: &MigrateArgs, begun: Option<MigrationState>) -> Result<Migrati
 }
 
 /// Without an auditor the proof is that both sides had the same digest at the cut.
-fn exit(report: &MigrationReport) -> Exit {
+pub(crate) fn exit(report: &MigrationReport) -> Exit {
     let journal = &report.ledger.journal;
     match report.outcome {
         // There was nothing to apply while nobody ran.

@@ -8,7 +8,6 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use ms2m_core::engine::{Course, MigrationState};
 use ms2m_core::{MigrationId, MigrationReport, NoObserver, Observer, Outcome, Progress};
 
-use super::args::MigrateArgs;
 use crate::demo::Output;
 
 /// A line on the terminal, if standard error is one.
@@ -44,18 +43,27 @@ impl Observer for Live {
 }
 
 /// The report, on standard output.
-pub(super) fn print(args: &MigrateArgs, report: &MigrationReport, source_lost: bool) -> io::Result<()> {
+pub(crate) fn print_report(report: &MigrationReport, output: Output) -> io::Result<()> {
+    print(output, report, false)
+}
+
+pub(super) fn print(output: Output, report: &MigrationReport, source_lost: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    match args.output {
+    match output {
         Output::Json => {
             serde_json::to_writer_pretty(&mut out, report)?;
             writeln!(out)
         }
-        Output::Text => out.write_all(text(report, source_lost).as_bytes()),
+        Output::Text => out.write_all(told(report, source_lost).as_bytes()),
     }
 }
 
-fn text(report: &MigrationReport, source_lost: bool) -> String {
+/// The report for people.
+pub(crate) fn text(report: &MigrationReport) -> String {
+    told(report, false)
+}
+
+fn told(report: &MigrationReport, source_lost: bool) -> String {
     let mut text = String::new();
     let reason = report.reason.as_deref().unwrap_or("no reason is known");
     let _ = match report.outcome {

@@ -14,7 +14,7 @@ use crate::backend;
 
 /// The backend that is asked for. clap sees to it that what it needs is there.
 pub(super) fn transfer(args: &MigrateArgs, migration: &MigrationId) -> Result<Arc<dyn TransferBackend>> {
-    Ok(match args.transfer {
+    Ok(match args.transfer.unwrap_or(TransferChoice::SharedVolume) {
         TransferChoice::SharedVolume => Arc::new(SharedVolume::new(args.work_dir.join("transfer")).within_one_machine()),
         TransferChoice::Direct => {
             let url = args.agent.as_deref().unwrap_or_default();

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::audit;
-use crate::publish::{PUBLISHERS, publish};
+use crate::publish::{PUBLISHERS, RATE, publish};
 
 static BEGUN: AtomicU32 = AtomicU32::new(0);
 /// Between two migrations, for the owner to apply some messages by itself.
@@ -77,8 +77,9 @@ impl Stage {
         let container = format!("counter-{}", setting.ballast_mib);
         let bundle = start(&setting, &container, &queue);
         let stop = Arc::new(AtomicBool::new(false));
-        let publishers =
-            (0..PUBLISHERS).map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, Arc::clone(&stop)))).collect();
+        let publishers = (0..PUBLISHERS)
+            .map(|number| tokio::spawn(publish(Arc::clone(&broker), queue.clone(), number, RATE, Arc::clone(&stop))))
+            .collect();
         let stage = Self { setting, broker, queue, container, publishers, stop, bundle: Some(bundle) };
         // A large one fills its memory first.
         let begun = Instant::now();

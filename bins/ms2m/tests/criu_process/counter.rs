@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::audit::audit;
 use crate::figures;
-use crate::publish::{PUBLISHERS, publish};
+use crate::publish::{PUBLISHERS, RATE, publish};
 use crate::{end, migrate, moved, start};
 
 /// From it the counter learns who it is.
@@ -45,7 +45,7 @@ async fn one(broker: &Arc<RabbitMq>, url: &str, management: &str, queue: &str) -
     let words = ["--broker", url, "--queue", queue, "--queue-type", "quorum", "--effects-to", &effects, "--identity-file", IDENTITY];
     let mut source = start(std::iter::once(counter.as_str()).chain(words));
     let stop = Arc::new(AtomicBool::new(false));
-    let publisher = |number| tokio::spawn(publish(Arc::clone(broker), queue.to_owned(), number, Arc::clone(&stop)));
+    let publisher = |number| tokio::spawn(publish(Arc::clone(broker), queue.to_owned(), number, RATE, Arc::clone(&stop)));
     let publishers: Vec<_> = (0..PUBLISHERS).map(publisher).collect();
     let begun = Instant::now();
     while admin.queue_status(queue).await.expect("a status").is_none_or(|status| status.consumers == 0) {
