@@ -5,6 +5,7 @@
 //! - [`inspect`] says what is in a checkpoint, and whether it can be restored here.
 //! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
 //! - [`runtime`] takes checkpoints of containers of runc and crun; [`local`] makes copies of them on this machine.
+//! - [`pod`] makes copies in pods, where a container engine has made the container.
 //! - [`tree`] packs what a container has written.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
 //! - [`process`] moves bare process trees.
@@ -21,6 +22,7 @@ mod facts;
 pub mod image;
 pub mod inspect;
 pub mod local;
+pub mod pod;
 pub mod process;
 pub mod runtime;
 pub mod standstill;

@@ -6,32 +6,31 @@ use ms2m_core::{Error, ErrorKind, Part, Receipt, Result, TransferBackend};
 
 use super::bundle::{io, remove_directory};
 use super::check;
-use super::template::Template;
 use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
 
 /// What one container is restored from.
 #[derive(Clone, Debug)]
-pub(super) struct Arrived {
+pub(crate) struct Arrived {
     /// `containers/NAME` of the checkpoint.
-    pub(super) directory: PathBuf,
-    pub(super) manifest: ContainerManifest,
+    pub(crate) directory: PathBuf,
+    pub(crate) manifest: ContainerManifest,
 }
 
 impl Arrived {
-    pub(super) fn images(&self) -> PathBuf {
+    pub(crate) fn images(&self) -> PathBuf {
         self.directory.join("checkpoint")
     }
 }
 
 /// Where the parts of one migration arrive.
 #[derive(Debug)]
-pub(super) struct Arrivals {
-    pub(super) directory: PathBuf,
+pub(crate) struct Arrivals {
+    pub(crate) directory: PathBuf,
 }
 
 impl Arrivals {
     /// Unpacks one part, unless that was done before.
-    pub(super) async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
+    pub(crate) async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
         let target = self.directory.join(receipt.part.to_string());
         if let Ok(json) = std::fs::read(target.join(MANIFEST)) {
             return Ok(Manifest::parse(&json)?);
@@ -46,13 +45,13 @@ impl Arrivals {
         Ok(manifest)
     }
 
-    /// The final part with the rounds that it builds on beside it: what each of the templates is restored from.
-    pub(super) async fn gather(
+    /// The final part with the rounds that it builds on beside it: what each of these containers is restored from.
+    pub(crate) async fn gather(
         &self,
         receipts: &[Receipt],
         transfer: &dyn TransferBackend,
         machine: &check::Machine<'_>,
-        templates: &[Template],
+        names: &[&str],
     ) -> Result<Vec<Arrived>> {
         let Some((last, rounds)) = receipts.split_last() else {
             return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
@@ -72,13 +71,13 @@ impl Arrivals {
                 }
             }
         }
-        check::manifest(&manifest, machine, templates)?;
-        let find = |template: &Template| {
-            let found = manifest.containers.iter().find(|container| container.name == template.name);
-            let missing = || Error::fatal(ErrorKind::Unsupported, format!("the checkpoint holds no container `{}`", template.name));
+        check::manifest(&manifest, machine, names)?;
+        let find = |name: &&str| {
+            let found = manifest.containers.iter().find(|container| container.name == **name);
+            let missing = || Error::fatal(ErrorKind::Unsupported, format!("the checkpoint holds no container `{name}`"));
             found.map(|manifest| Arrived { directory: place(last.part, &manifest.name), manifest: manifest.clone() }).ok_or_else(missing)
         };
-        let arrived = templates.iter().map(find).collect::<Result<Vec<_>>>()?;
+        let arrived = names.iter().map(find).collect::<Result<Vec<_>>>()?;
         arrived.iter().try_for_each(|arrived| check::images(&arrived.images()))?;
         Ok(arrived)
     }

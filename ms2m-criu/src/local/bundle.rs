@@ -3,46 +3,69 @@
 use std::path::{Path, PathBuf};
 
 use ms2m_core::{Error, ErrorKind, InstanceId, Result};
-use oci_spec::runtime::{Linux, LinuxNamespaceBuilder, LinuxNamespaceType, Mount};
+use oci_spec::runtime::{Linux, LinuxNamespaceBuilder, LinuxNamespaceType, Mount, Spec};
 
 use super::mount;
 use super::template::{BaseRootfs, Template};
 
 /// The annotation by which runc and crun take a configuration of CRIU's for one container.
-const CRIU_CONFIG: &str = "org.criu.config";
+pub(crate) const CRIU_CONFIG: &str = "org.criu.config";
 
 /// One copy's place.
 #[derive(Clone, Debug)]
-pub(super) struct Bundle {
+pub(crate) struct Bundle {
     directory: PathBuf,
-    /// The container's name, which is its cgroup's name as well.
-    pub(super) id: String,
+    /// For files and mounts of ours; the bundle itself where that is ours, too.
+    own: PathBuf,
+    rootfs: PathBuf,
+    /// The container's name.
+    pub(crate) id: String,
+    /// The name of its cgroup.
+    pub(crate) cgroup: String,
+    /// A container engine has made it, with everything that does not depend on a checkpoint.
+    pub(crate) given: bool,
 }
 
 impl Bundle {
     pub(super) fn new(work_dir: &Path, id: &str) -> Self {
-        Self { directory: work_dir.join("containers").join(id), id: id.to_owned() }
+        let directory = work_dir.join("containers").join(id);
+        let (own, rootfs) = (directory.clone(), directory.join("rootfs"));
+        Self { directory, own, rootfs, id: id.to_owned(), cgroup: id.to_owned(), given: false }
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    /// The bundle of an engine. Files and mounts of ours are `own`.
+    pub(crate) fn given(directory: &Path, own: &Path, id: &str, spec: &Spec) -> Self {
+        let root = spec.root().as_ref().map_or(Path::new("rootfs"), |root| root.path());
+        let cgroup = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        let cgroup = cgroup.map_or_else(|| id.to_owned(), |path| path.to_string_lossy().trim_matches('/').to_owned());
+        let (rootfs, own) = (directory.join(root), own.to_owned());
+        Self { directory: directory.to_owned(), own, rootfs, id: id.to_owned(), cgroup, given: true }
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
+    /// For files of ours.
+    pub(crate) fn own(&self) -> &Path {
+        &self.own
+    }
+
     pub(super) fn rootfs(&self) -> PathBuf {
-        self.directory.join("rootfs")
+        self.rootfs.clone()
     }
 
-    pub(super) fn mounts(&self) -> PathBuf {
-        self.directory.join("mounts")
+    pub(crate) fn mounts(&self) -> PathBuf {
+        self.own.join("mounts")
     }
 
-    pub(super) fn criu_config(&self) -> PathBuf {
-        self.directory.join("criu.conf")
+    pub(crate) fn criu_config(&self) -> PathBuf {
+        self.own.join("criu.conf")
     }
 
     /// What CRIU says of the restore.
     pub(super) fn restore_log(&self) -> PathBuf {
-        self.directory.join("restore").join("restore.log")
+        self.own.join("restore").join("restore.log")
     }
 
     /// What is bind-mounted as the copy's identity where the source had a mount.
@@ -109,6 +132,10 @@ impl Bundle {
 
     /// Tells the application in the copy who it is, unless that is done by a mount.
     pub(super) fn identify(&self, template: &Template) -> Result<()> {
+        // Who made the bundle has seen to that.
+        if self.given {
+            return Ok(());
+        }
         let mounted = |mount: &Mount| template.identity_file.starts_with(mount.destination());
         if template.spec.mounts().iter().flatten().any(mounted) {
             return Ok(());
@@ -149,23 +176,23 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::fatal(ErrorKind::Invalid, "the copy's configuration cannot be written").caused_by(error)
 }
 
-pub(super) fn make_directory(path: &Path, mode: u32) -> Result<()> {
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(io("the directory", path))
 }
 
-pub(super) fn remove_directory(path: &Path) -> Result<()> {
+pub(crate) fn remove_directory(path: &Path) -> Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("the directory", path)(error)),
         _ => Ok(()),
     }
 }
 
-pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(io("the file", path))
 }
 
-pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
+pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error + use<> {
     let path = path.display().to_string();
     move |error| {
         let kind = if error.kind() == std::io::ErrorKind::StorageFull { ErrorKind::LimitExceeded } else { ErrorKind::Other };

@@ -25,7 +25,7 @@ impl Cgroup {
 
     /// Makes it.
     pub(crate) fn create(&self) -> Result<()> {
-        self.directories.iter().try_for_each(|directory| match std::fs::create_dir(directory) {
+        self.directories.iter().try_for_each(|directory| match std::fs::create_dir_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 let message = "the copy's cgroup cannot be made; ms2m must run as root with a writable /sys/fs/cgroup";
                 Err(Error::undo(ErrorKind::Unsupported, message).with("cgroup", directory.display()).caused_by(error))
@@ -42,11 +42,12 @@ impl Cgroup {
 
     /// The directory in the hierarchy that has this one of the controllers, or in the unified one.
     pub(crate) fn directory(&self, controllers: Option<&[String]>) -> Option<&Path> {
+        let unified_alone = is_unified_alone();
         let belongs = |directory: &&PathBuf| {
-            let hierarchy =
-                directory.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // The name may have several parts.
+            let hierarchy = directory.strip_prefix(MOUNT).ok().and_then(|below| below.iter().next()).unwrap_or_default().to_string_lossy();
             match controllers {
-                None => directory.parent() == Some(Path::new(MOUNT)) || hierarchy == "unified",
+                None => unified_alone || hierarchy == "unified",
                 Some(wanted) => {
                     hierarchy.split(',').any(|name| wanted.iter().any(|one| one == name || one.strip_prefix("name=") == Some(name)))
                 }
@@ -124,11 +125,10 @@ impl Cgroup {
 
 /// Version 1 has a directory per hierarchy, version 2 is one by itself.
 fn hierarchies() -> Vec<PathBuf> {
-    let mount = Path::new(MOUNT);
-    if mount.join("cgroup.controllers").exists() {
-        return vec![mount.to_owned()];
+    if is_unified_alone() {
+        return vec![PathBuf::from(MOUNT)];
     }
-    let mut found: Vec<PathBuf> = std::fs::read_dir(mount)
+    let mut found: Vec<PathBuf> = std::fs::read_dir(MOUNT)
         .into_iter()
         .flatten()
         .flatten()
@@ -139,6 +139,10 @@ fn hierarchies() -> Vec<PathBuf> {
         .collect();
     found.sort_by_key(|path| (path.ends_with("unified"), path.clone()));
     found
+}
+
+fn is_unified_alone() -> bool {
+    Path::new(MOUNT).join("cgroup.controllers").exists()
 }
 
 fn collect(directory: &Path, found: &mut Vec<i32>) -> io::Result<()> {

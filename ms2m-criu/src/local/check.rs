@@ -8,7 +8,6 @@ use std::path::Path;
 use ms2m_core::{Error, ErrorKind, Result};
 
 use super::bundle::io;
-use super::template::Template;
 use crate::archive::Manifest;
 use crate::criu::Version;
 use crate::image::{FORMAT, Images};
@@ -20,20 +19,20 @@ const INVENTORY_BYTES_MAX: u64 = 64 << 10;
 
 /// What there is at the target.
 #[derive(Debug)]
-pub(super) struct Machine<'a> {
-    pub(super) flavor: Flavor,
-    pub(super) criu: &'a Version,
+pub(crate) struct Machine<'a> {
+    pub(crate) flavor: Flavor,
+    pub(crate) criu: &'a Version,
     /// As in [`Manifest::architecture`].
-    pub(super) architecture: &'a str,
+    pub(crate) architecture: &'a str,
     /// By the names of `/proc/cpuinfo`, in order.
-    pub(super) cpu_features: &'a [String],
+    pub(crate) cpu_features: &'a [String],
 }
 
 /// Compares a checkpoint with the machine and with the containers that are to be made of it.
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`], with what is missing and what to do about it.
-pub(super) fn manifest(manifest: &Manifest, machine: &Machine<'_>, templates: &[Template]) -> Result<()> {
+pub(super) fn manifest(manifest: &Manifest, machine: &Machine<'_>, names: &[&str]) -> Result<()> {
     let refuse = |message: String| Err(Error::fatal(ErrorKind::Unsupported, message));
     let runtime = manifest.runtime.as_ref().map(|runtime| runtime.name.as_str());
     if runtime != Some(machine.flavor.to_string().as_str()) {
@@ -60,9 +59,9 @@ pub(super) fn manifest(manifest: &Manifest, machine: &Machine<'_>, templates: &[
         let missing = missing.join(" ");
         return refuse(format!("this machine's processor lacks what the source's has: {missing}; restore on one that has it"));
     }
-    for template in templates {
-        if !manifest.containers.iter().any(|container| container.name == template.name) {
-            return refuse(format!("the checkpoint holds no container `{}`", template.name));
+    for name in names {
+        if !manifest.containers.iter().any(|container| container.name == *name) {
+            return refuse(format!("the checkpoint holds no container `{name}`"));
         }
     }
     Ok(())
@@ -90,11 +89,8 @@ pub(super) fn images(directory: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::archive::{ContainerManifest, RuntimeFact};
-    use crate::local::{BaseRootfs, Network};
 
     fn taken() -> Manifest {
         Manifest {
@@ -106,21 +102,10 @@ mod tests {
         }
     }
 
-    fn template(name: &str) -> Template {
-        Template {
-            name: name.into(),
-            spec: oci_spec::runtime::Spec::default(),
-            rootfs: BaseRootfs::CopyOf(PathBuf::new()),
-            externals: Vec::new(),
-            identity_file: PathBuf::new(),
-            network: Network::default(),
-        }
-    }
-
     fn judge(checkpoint: &Manifest, criu: &str) -> Result<(), String> {
         let (criu, features) = (Version::parse(criu).unwrap(), ["avx", "sse2", "ssse3"].map(str::to_owned));
         let machine = Machine { flavor: Flavor::Runc, criu: &criu, architecture: "x86_64", cpu_features: &features };
-        manifest(checkpoint, &machine, &[template("main")]).map_err(|error| {
+        manifest(checkpoint, &machine, &["main"]).map_err(|error| {
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             error.to_string()
         })

@@ -11,10 +11,10 @@
 //! WORK/migrations/MIGRATION/copy/   what has arrived, and who is being made; gone with the migration
 //! ```
 
-mod arrival;
-mod bundle;
-mod cgroup;
-mod check;
+pub(crate) mod arrival;
+pub(crate) mod bundle;
+pub(crate) mod cgroup;
+pub(crate) mod check;
 mod connections;
 mod hostname;
 mod mount;
@@ -22,8 +22,8 @@ mod namespace;
 mod network;
 mod push;
 mod record;
-mod restore;
-mod surroundings;
+pub(crate) mod restore;
+pub(crate) mod surroundings;
 mod target;
 mod template;
 

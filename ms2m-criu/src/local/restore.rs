@@ -1,5 +1,6 @@
 //! From what has arrived to a living container.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
@@ -26,8 +27,19 @@ const CRIU_LATE: Duration = Duration::from_secs(15);
 /// How much of CRIU's log goes into an error.
 const LOG_LINES: usize = 6;
 
+/// What the runtime is told beside the bundle and the images.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct How {
+    /// Options in front of the command.
+    pub(crate) global: Vec<OsString>,
+    /// Options of the command.
+    pub(crate) options: Vec<OsString>,
+    /// The container gets the standard streams of this process, and not files in its bundle.
+    pub(crate) inherits: bool,
+}
+
 /// Puts the container's files and mounts into their places. Connections that its images still hold are restored when it is `connected`.
-pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, connected: bool) -> Result<()> {
+pub(crate) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, connected: bool) -> Result<()> {
     let layer = arrived.directory.join("rootfs-diff.tar");
     match File::open(&layer) {
         Ok(file) => unpack(&bundle.rootfs(), TreeLimits::default(), std::io::BufReader::with_capacity(1 << 18, file))?,
@@ -35,7 +47,7 @@ pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, c
         Err(error) => return Err(io("the writable layer", &layer)(error)),
     }
     bundle.identify(template)?;
-    let cgroup = Cgroup::named(&bundle.id);
+    let cgroup = Cgroup::named(&bundle.cgroup);
     let connections = if connected { "tcp-established" } else { "tcp-close" };
     // How the network was locked (not at all) stands in the images. As a line here it would crash CRIU 4.1.
     let mut config = format!("{connections}\nmanage-cgroups=ignore\n");
@@ -49,16 +61,16 @@ pub(super) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, c
 }
 
 /// Has the runtime restore the container.
-pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, deadline: Duration) -> Result<Duration> {
-    let work = bundle.directory().join("restore");
+pub(crate) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, how: &How, deadline: Duration) -> Result<Duration> {
+    let work = bundle.own().join("restore");
     make_directory(&work, 0o700)?;
     let begun = Instant::now();
-    let stderr = bundle.directory().join("stderr.log");
+    let stderr = bundle.own().join("stderr.log");
     let said = std::fs::metadata(&stderr).map_or(0, |file| file.len());
-    let mut command = launch(runtime, bundle, arrived, &work)?;
+    let mut command = launch(runtime, bundle, arrived, how, &work)?;
     // Not awaited through `output`: the copy keeps the standard streams open.
-    let error = bundle.directory().join("restore.err");
-    command.stdin(Stdio::null()).kill_on_drop(true);
+    let error = bundle.own().join("restore.err");
+    command.kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| runtime.cannot_start(error))?;
     let launcher = child.id().and_then(|pid| i32::try_from(pid).ok());
     let status = tokio::select! {
@@ -90,9 +102,9 @@ pub(super) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
 }
 
 /// The runtime is started within a cgroup of its own, so that it and CRIU can be found should this process be killed.
-fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, work: &Path) -> Result<Command> {
+fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, how: &How, work: &Path) -> Result<Command> {
     let log = |name: &str| {
-        let path = bundle.directory().join(name);
+        let path = bundle.own().join(name);
         File::options().create(true).append(true).open(&path).map_err(io("the log", &path))
     };
     let inner = runtime.command();
@@ -105,15 +117,17 @@ fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, work: &Path) ->
         }
         None => Command::new(inner.as_std().get_program()),
     };
-    command.args(inner.as_std().get_args());
+    command.args(inner.as_std().get_args()).args(&how.global);
     if runtime.flavor() == Flavor::Runc {
         // Its own words go to a file, because the standard error is the copy's.
-        command.arg("--log").arg(bundle.directory().join("restore.err"));
+        command.arg("--log").arg(bundle.own().join("restore.err"));
     }
     command.args(["restore", "--detach", "--bundle"]).arg(bundle.directory());
     command.arg("--image-path").arg(arrived.images()).arg("--work-path").arg(work);
-    command.args(["--manage-cgroups-mode", "ignore"]).arg(&bundle.id);
-    command.stdout(log("stdout.log")?).stderr(log("stderr.log")?);
+    command.args(["--manage-cgroups-mode", "ignore"]).args(&how.options).arg(&bundle.id);
+    if !how.inherits {
+        command.stdin(Stdio::null()).stdout(log("stdout.log")?).stderr(log("stderr.log")?);
+    }
     Ok(command)
 }
 
@@ -137,7 +151,7 @@ async fn criu_ended(id: &str, runtime: Option<i32>) {
 }
 
 /// Where the runtime itself is while it restores.
-pub(super) fn launch_cgroup(id: &str) -> String {
+pub(crate) fn launch_cgroup(id: &str) -> String {
     format!("{id}.restore")
 }
 

@@ -27,7 +27,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// Provides the mounts that are known beforehand.
-pub(super) fn prepare(bundle: &Bundle, template: &Template) -> Result<()> {
+pub(crate) fn prepare(bundle: &Bundle, template: &Template) -> Result<()> {
     make_directory(&bundle.mounts(), 0o700)?;
     let empty = bundle.mounts().join("empty");
     make_directory(&empty, 0o755)?;
@@ -119,7 +119,13 @@ fn devices(place: &Path, template: &Template) -> Result<()> {
         if let Ok(name) = mount.destination().strip_prefix("/dev")
             && !name.as_os_str().is_empty()
         {
-            make_directory(&place.join(name), 0o755)?;
+            let at = place.join(name);
+            // What is mounted on a file needs a file there.
+            if mount.source().as_ref().is_some_and(|source| source.is_file()) {
+                File::create(&at).map_err(io("a place for a mount", &at))?;
+            } else {
+                make_directory(&at, 0o755)?;
+            }
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::bundle::{Bundle, remove_directory};
 use super::cgroup::Cgroup;
 use super::network::Namespace;
 use super::record::{self, Record};
+use super::restore::How;
 use super::template::Template;
 use super::{check, connections, hostname, mount, push, restore, surroundings};
 use crate::criu::{Criu, Version, temporary};
@@ -97,7 +98,7 @@ impl LocalTarget {
         let members = self.bundles(copy).into_iter().zip(arrived).map(|((bundle, template), arrived)| async move {
             let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
             blocking(move || restore::furnish(&place, &wanted, &files, connected)).await?;
-            restore::restore(&self.runtime, &bundle, &arrived, deadline.saturating_sub(begun.elapsed())).await?;
+            restore::restore(&self.runtime, &bundle, &arrived, &How::default(), deadline.saturating_sub(begun.elapsed())).await?;
             // crun puts only the first process into the container's cgroup.
             Cgroup::named(&bundle.id).adopt(&Cgroup::named(&restore::launch_cgroup(&bundle.id)))?;
             Ok::<_, Error>(bundle)
@@ -223,7 +224,8 @@ impl RestoreTarget for LocalTarget {
         let features = crate::facts::cpu_features();
         let (flavor, criu) = (self.runtime.flavor(), self.criu().await?);
         let machine = check::Machine { flavor, criu, architecture: std::env::consts::ARCH, cpu_features: &features };
-        let arrived = self.arrivals(&job.migration).gather(receipts, &*transfer, &machine, &self.templates).await?;
+        let names: Vec<_> = self.templates.iter().map(|template| template.name.as_str()).collect();
+        let arrived = self.arrivals(&job.migration).gather(receipts, &*transfer, &machine, &names).await?;
         if let Err(error) = self.make(&job.copy, arrived, job.deadline.saturating_sub(begun.elapsed())).await {
             // No half-made copy may live on.
             self.end(&job.copy).await?;

@@ -135,7 +135,13 @@ fn kind(mount: &MountInfo, container: &Container, proc_root: &Path) -> Option<Ex
         "tmpfs" if mount.root == "/" => Some(ExternalKind::Tmpfs { options: tmpfs_options(mount) }),
         "cgroup2" => Some(ExternalKind::Cgroup { controllers: None }),
         "cgroup" => {
-            Some(ExternalKind::Cgroup { controllers: Some(mount.super_options.keys().filter(|key| *key != "rw").cloned().collect()) })
+            // A hierarchy without controllers has a name instead.
+            let named = |(key, value): (&String, &Option<String>)| match value {
+                Some(value) if key == "name" => format!("name={value}"),
+                _ => key.clone(),
+            };
+            let options = mount.super_options.iter().map(named).filter(|option| option != "rw");
+            Some(ExternalKind::Cgroup { controllers: Some(options.collect()) })
         }
         _ => None,
     }

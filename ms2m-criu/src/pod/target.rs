@@ -1,0 +1,172 @@
+//! [`PodTarget`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+
+use super::bundle::mark;
+use super::gate::Gate;
+use super::record::{self, Record};
+use super::wire::Order;
+use crate::criu::Criu;
+use crate::local::arrival::{Arrivals, Arrived};
+use crate::local::bundle::remove_directory;
+use crate::local::cgroup::Cgroup;
+use crate::local::check::Machine;
+use crate::local::restore::launch_cgroup;
+use crate::runtime::Flavor;
+
+/// How long processes that were killed may take to end.
+const END: Duration = Duration::from_secs(20);
+
+/// The pod that was made for a copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copy {
+    /// Its UID.
+    pub pod_uid: String,
+    /// The containers that are restored. Others of the pod start fresh.
+    pub containers: Vec<String>,
+}
+
+/// Makes the copy in a pod of this node, by the [runtimes that wait](Gate) to create its containers.
+#[derive(Debug)]
+pub struct PodTarget {
+    gate: Gate,
+    flavor: Flavor,
+    criu: Criu,
+    work_dir: PathBuf,
+    copy: Copy,
+}
+
+impl PodTarget {
+    /// In this pod. What arrives is unpacked below `work_dir`; `flavor` and `criu` are what the node's runtime wrapper restores with.
+    #[must_use]
+    pub fn new(gate: Gate, (flavor, criu): (Flavor, Criu), work_dir: impl Into<PathBuf>, copy: Copy) -> Self {
+        Self { gate, flavor, criu, work_dir: work_dir.into(), copy }
+    }
+
+    fn arrivals(&self, migration: &MigrationId) -> Arrivals {
+        Arrivals { directory: record::directory(&self.work_dir, migration).join("arrived") }
+    }
+
+    fn record(&self, migration: &MigrationId) -> Result<Record> {
+        Ok(Record::load(&self.work_dir, migration)?.unwrap_or_default())
+    }
+
+    /// Whether all containers of the copy live, and nobody is making one any more.
+    fn is_complete(record: &Record) -> Result<bool> {
+        for hello in &record.containers {
+            let making = !Cgroup::named(&launch_cgroup(&hello.id)).processes()?.is_empty();
+            if making || Cgroup::named(&hello.cgroup).processes()?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(!record.containers.is_empty())
+    }
+
+    async fn make(&self, migration: &MigrationId, arrived: Vec<Arrived>, deadline: Duration) -> Result<()> {
+        let orders = arrived.into_iter().map(|Arrived { directory, manifest }| async move {
+            let name = manifest.name.clone();
+            self.gate.order(migration, &name, Order::Restore { directory, manifest: Box::new(manifest) }, deadline).await
+        });
+        // All of them to their end: who gives up early leaves something half-made.
+        join_all(orders).await.into_iter().try_for_each(|made| made.map(drop))
+    }
+
+    /// Ends what may live of the copy, for certain.
+    async fn end(&self, record: &Record) -> Result<()> {
+        for hello in &record.containers {
+            Cgroup::named(&launch_cgroup(&hello.id)).kill(END).await?;
+            Cgroup::named(&hello.cgroup).kill(END).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl RestoreTarget for PodTarget {
+    fn name(&self) -> &'static str {
+        "runtime"
+    }
+
+    async fn prepare(&self, job: &RestoreJob) -> Result<()> {
+        let begun = Instant::now();
+        let mut record = self.record(&job.migration)?;
+        if record.ordered {
+            return Ok(());
+        }
+        record.containers.clear();
+        for container in &self.copy.containers {
+            let left = job.deadline.saturating_sub(begun.elapsed());
+            record.containers.push(self.gate.awaits(&job.migration, container, &self.copy.pod_uid, left).await?);
+        }
+        record.store(&self.work_dir, &job.migration)
+    }
+
+    async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
+        self.arrivals(&job.migration).unpack(receipt, &*transfer).await.map(drop)
+    }
+
+    async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        let begun = Instant::now();
+        let mut record = self.record(&job.migration)?;
+        if record.ordered {
+            if Self::is_complete(&record)? {
+                return Ok(Restored { copy: job.copy.clone(), restore: Duration::ZERO });
+            }
+            // Who was at it when the agent before this one ended. Its pod's containers are not made a second time.
+            self.end(&record).await?;
+            let message = "an earlier attempt to restore the copy was interrupted; migrate again";
+            return Err(Error::undo(ErrorKind::Other, message).with("migration", &job.migration));
+        }
+        let criu = self.criu.version().await?;
+        let features = crate::facts::cpu_features();
+        let machine = Machine { flavor: self.flavor, criu: &criu, architecture: std::env::consts::ARCH, cpu_features: &features };
+        let names: Vec<_> = self.copy.containers.iter().map(String::as_str).collect();
+        let arrived = self.arrivals(&job.migration).gather(receipts, &*transfer, &machine, &names).await?;
+        record.ordered = true;
+        record.store(&self.work_dir, &job.migration)?;
+        let left = job.deadline.saturating_sub(begun.elapsed());
+        if let Err(error) = self.make(&job.migration, arrived, left).await {
+            // No half-made copy may live on.
+            self.end(&record).await?;
+            return Err(error);
+        }
+        if !Self::is_complete(&record)? {
+            self.end(&record).await?;
+            return Err(Error::undo(ErrorKind::Other, "a container of the copy has ended as soon as it was restored"));
+        }
+        Ok(Restored { copy: job.copy.clone(), restore: begun.elapsed() })
+    }
+
+    async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
+        for hello in self.record(migration)?.containers {
+            if !Cgroup::named(&hello.cgroup).processes()?.is_empty() {
+                return Ok(CopyStatus::Present);
+            }
+        }
+        Ok(CopyStatus::Gone)
+    }
+
+    async fn promote(&self, migration: &MigrationId) -> Result<()> {
+        let Some(mut record) = Record::load(&self.work_dir, migration)? else { return Ok(()) };
+        record.containers.iter().try_for_each(|hello| mark(&hello.marker))?;
+        record.promoted = true;
+        record.store(&self.work_dir, migration)?;
+        // The record stays: whether the copy lives is asked until the source is retired.
+        remove_directory(&self.arrivals(migration).directory)
+    }
+
+    async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        let record = self.record(migration)?;
+        if !record.promoted {
+            self.gate.refuse(migration, "the migration was rolled back");
+            self.end(&record).await?;
+        }
+        remove_directory(&record::directory(&self.work_dir, migration))
+    }
+}

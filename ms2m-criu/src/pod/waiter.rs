@@ -1,0 +1,65 @@
+//! The runtime's side of the gate.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ms2m_core::{Error, ErrorKind, Result};
+
+use super::wire::{Hello, LINE_BYTES_MAX, Order, Outcome};
+
+/// Where the agent listens.
+pub const SOCKET: &str = "/run/ms2m/runtime.sock";
+/// How long a runtime waits for its checkpoint. Kubelet gives up its call after two minutes (`runtimeRequestTimeout`), and would not say why.
+pub const WAIT_MAX: Duration = Duration::from_secs(105);
+/// Between two attempts to reach an agent that is just starting again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Waits for what the agent has to say, and reports what came of it. Blocks; goes on with an agent that was started again.
+///
+/// # Errors
+/// When nothing came in time; what `restore` has failed with.
+pub fn wait(socket: &Path, hello: &Hello, restore: impl FnOnce(Order) -> Result<Duration>) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let left = WAIT_MAX.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            let message = "no checkpoint came for this container; has the migration ended, and does ms2m-agent run on this node?";
+            return Err(Error::fatal(ErrorKind::Timeout, message).with("migration", &hello.migration).with("socket", socket.display()));
+        }
+        match heard(socket, hello, left) {
+            Ok((order, stream)) => return answered(restore(order), stream),
+            Err(error) => {
+                tracing::debug!(%error, "the agent is not there");
+                std::thread::sleep(PAUSE.min(left));
+            }
+        }
+    }
+}
+
+fn heard(socket: &Path, hello: &Hello, within: Duration) -> io::Result<(Order, UnixStream)> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(within))?;
+    say(&mut stream, hello)?;
+    let mut line = String::new();
+    BufReader::new(stream.try_clone()?.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    let order = serde_json::from_str(&line).map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+    Ok((order, stream))
+}
+
+fn answered(restored: Result<Duration>, mut stream: UnixStream) -> Result<()> {
+    let outcome = match &restored {
+        Ok(restore) => Outcome::Restored { restore_us: u64::try_from(restore.as_micros()).unwrap_or(u64::MAX) },
+        Err(error) => Outcome::Failed { message: error.to_string() },
+    };
+    // An agent that has gone meanwhile looks for itself when it is back.
+    let _ = say(&mut stream, &outcome);
+    restored.map(drop)
+}
+
+fn say(stream: &mut UnixStream, word: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}

@@ -1,0 +1,62 @@
+//! What a waiting runtime and the agent say to each other: lines of JSON on a socket of the node.
+
+use std::path::PathBuf;
+
+use ms2m_core::MigrationId;
+use serde::{Deserialize, Serialize};
+
+use crate::archive::ContainerManifest;
+
+/// Longest line, in bytes. A manifest has a line for each mount.
+pub(super) const LINE_BYTES_MAX: u64 = 1 << 20;
+
+/// The runtime's first word: who waits.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// For which migration.
+    pub migration: MigrationId,
+    /// Its name in the pod.
+    pub container: String,
+    /// Its id at the engine.
+    pub id: String,
+    /// The pod's UID.
+    pub pod_uid: String,
+    /// Its cgroup's name, below each hierarchy.
+    pub cgroup: String,
+    /// The file that says that this container is created as usual from now on.
+    pub marker: PathBuf,
+}
+
+/// The agent's answer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Restore it from this directory (`containers/NAME` of a checkpoint).
+    Restore {
+        /// The directory.
+        directory: PathBuf,
+        /// What is in it.
+        manifest: Box<ContainerManifest>,
+    },
+    /// Do not make it.
+    Refuse {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The runtime's last word.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It runs.
+    Restored {
+        /// From the order to the first instruction.
+        restore_us: u64,
+    },
+    /// It does not, and nothing of it is left.
+    Failed {
+        /// Why.
+        message: String,
+    },
+}
