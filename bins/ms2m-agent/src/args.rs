@@ -10,6 +10,7 @@ use ms2m_transfer_direct::Credentials;
 use ms2m_transfer_direct::agent::{Admission, AllowList, Limits, LiveFile, StoreOptions};
 
 use crate::image_store::ImageStoreArgs;
+use crate::node::NodeArgs;
 
 /// Takes the checkpoints that other nodes send, over mutually authenticated TLS 1.3, and keeps them until the copy is made of them.
 #[derive(Parser, Debug)]
@@ -44,11 +45,11 @@ pub(crate) struct Args {
     authority: PathBuf,
 
     /// The peers, by the names in their certificates, that may send, read and discard everything
-    #[arg(long, env = "MS2M_ALLOW", value_delimiter = ',', value_name = "NAME", required_unless_present = "live_file")]
+    #[arg(long, env = "MS2M_ALLOW", value_delimiter = ',', value_name = "NAME", required_unless_present_any = ["live_file", "controllers"], conflicts_with = "controllers")]
     allow: Vec<String>,
 
-    /// A JSON file that names the live migrations and who may send them; nothing else is admitted
-    #[arg(long, env = "MS2M_LIVE_FILE", conflicts_with = "allow")]
+    /// A JSON file that names the live migrations and who may send them; nothing else is admitted. With --controllers the agent keeps one itself
+    #[arg(long, env = "MS2M_LIVE_FILE", conflicts_with_all = ["allow", "controllers"])]
     live_file: Option<PathBuf>,
 
     /// Largest checkpoint, in bytes
@@ -93,6 +94,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) image_store: ImageStoreArgs,
+
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
 impl Args {
@@ -119,6 +123,7 @@ impl Args {
     pub(crate) fn admission(&self) -> Arc<dyn Admission> {
         match &self.live_file {
             Some(path) => Arc::new(LiveFile::new(path)),
+            None if !self.node.controllers.is_empty() => Arc::new(LiveFile::new(self.node.live_file())),
             None => Arc::new(AllowList::new(&self.allow)),
         }
     }

@@ -1,11 +1,14 @@
-//! `ms2m-agent`: takes the checkpoints that other nodes send, and keeps them until the copy is made of them.
+//! `ms2m-agent`: takes the checkpoints that other nodes send, and keeps them until the copy is made of them. For a controller it has pods of
+//! its node checkpointed and restored.
 
 mod args;
 mod image_store;
 mod metrics;
+mod node;
 mod operations;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser as _;
 use ms2m_core::{Error, ErrorKind, Result};
@@ -17,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use args::Args;
+use node::ThisNode;
 
 fn main() -> ExitCode {
     // An installed provider is the only error, and then one is there.
@@ -46,6 +50,12 @@ async fn run(args: &Args) -> Result<()> {
     let store = Store::open(args.store())?;
     let arrival = args.image_store.arrival(&args.storage_dir).await?;
     let agent = Agent::new(store, args.admission(), arrival, args.limits());
+    let mut routes = agent.router();
+    if !args.node.controllers.is_empty() {
+        node::make_work_dir(&args.node)?;
+        let this = ThisNode::open(&args.node, agent.clone(), args.credentials()).await?;
+        routes = routes.merge(ms2m_remote::routes(Arc::new(this), &args.node.controllers));
+    }
     let checkpoints = listen(args, args.port).await?;
     let operations = listen(args, args.operations_port).await?;
     let (mut terminate, mut interrupt) = (told(SignalKind::terminate())?, told(SignalKind::interrupt())?);
@@ -55,7 +65,7 @@ async fn run(args: &Args) -> Result<()> {
     let collecting = tokio::spawn(collect(agent.clone(), args.collect_every()));
     // Until the very end: who asks whether it is ready is told that it is not.
     let operating = tokio::spawn(operations::serve(operations, agent.clone()));
-    let served = agent.serve(checkpoints, args.credentials(), async {
+    let served = agent.serve_routes(checkpoints, args.credentials(), routes, async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,0 +1,108 @@
+//! What the agent does for controllers: pods of its node are checkpointed, and copies are made in pods of its node.
+
+mod args;
+mod live;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ms2m_core::{CheckpointSource, Error, ErrorKind, MigrationId, RestoreTarget, Result, TransferBackend};
+use ms2m_criu::criu::Criu;
+use ms2m_criu::pod::{Copy, Gate, PodTarget};
+use ms2m_criu::runtime::{Runtime, RuntimeSource};
+use ms2m_remote::{Node, SourcePlace, TargetPlace, Way};
+use ms2m_transfer_direct::{Agent, Credentials, DirectTransfer};
+use tokio::sync::Mutex;
+
+pub(crate) use args::NodeArgs;
+use live::Live;
+
+/// Sources that are kept at a time.
+const SOURCES_MAX: usize = 256;
+
+/// The drivers of this node.
+#[derive(Debug)]
+pub(crate) struct ThisNode {
+    agent: Agent,
+    credentials: Credentials,
+    runtime: Runtime,
+    criu: Criu,
+    work_dir: PathBuf,
+    live: Live,
+    gate: Gate,
+    /// They remember the last pre-dump.
+    sources: Mutex<HashMap<MigrationId, (SourcePlace, Arc<RuntimeSource>)>>,
+}
+
+impl ThisNode {
+    pub(crate) async fn open(args: &NodeArgs, agent: Agent, credentials: Credentials) -> Result<Self> {
+        let work_dir = args.work_dir.clone();
+        let live = Live::open(args.live_file(), args.controllers.clone()).await?;
+        let (gate, sources) = (Gate::open(&args.runtime_socket)?, Mutex::default());
+        Ok(Self { agent, credentials, runtime: args.runtime(), criu: Criu::new(&args.criu), work_dir, live, gate, sources })
+    }
+}
+
+/// Makes the work directory; others must not look into what is a process' memory.
+pub(crate) fn make_work_dir(args: &NodeArgs) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&args.work_dir).map_err(|error| {
+        let message = "the work directory cannot be made; run the agent as root, or name another one with --work-dir";
+        Error::fatal(ErrorKind::Other, message).with("path", args.work_dir.display()).caused_by(error)
+    })
+}
+
+#[async_trait]
+impl Node for ThisNode {
+    async fn source(&self, place: &SourcePlace) -> Result<Arc<dyn CheckpointSource>> {
+        let mut sources = self.sources.lock().await;
+        if let Some((known, source)) = sources.get(&place.migration)
+            && known == place
+        {
+            return Ok(Arc::clone(source) as _);
+        }
+        if sources.len() >= SOURCES_MAX {
+            let message = "this node has as many migrations as it takes at a time; try again when some of them have ended";
+            return Err(Error::retry(ErrorKind::LimitExceeded, message).with("migrations_max", SOURCES_MAX));
+        }
+        let members: Vec<_> = place.members.iter().map(|member| (member.name.clone(), member.id.clone())).collect();
+        let source = RuntimeSource::open(self.runtime.clone(), self.criu.clone(), &self.work_dir, &members).await?;
+        let source = Arc::new(source.of_an_engine());
+        sources.insert(place.migration.clone(), (place.clone(), Arc::clone(&source)));
+        Ok(source)
+    }
+
+    async fn target(&self, place: &TargetPlace) -> Result<Arc<dyn RestoreTarget>> {
+        let copy = Copy { pod_uid: place.pod_uid.clone(), containers: place.containers.clone() };
+        let with = (self.runtime.flavor(), self.criu.clone());
+        Ok(Arc::new(PodTarget::new(self.gate.clone(), with, &self.work_dir, copy)))
+    }
+
+    async fn way(&self, way: &Way) -> Result<Arc<dyn TransferBackend>> {
+        match way {
+            Way::Direct { url, node, .. } => Ok(Arc::new(DirectTransfer::to_node(url, node, self.credentials.clone())?)),
+            _ => {
+                let message = "this agent does not know the way that the controller names; use programs of the same release on all nodes";
+                Err(Error::fatal(ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
+    fn arrived(&self) -> Arc<dyn TransferBackend> {
+        Arc::new(self.agent.here())
+    }
+
+    async fn expect(&self, place: &TargetPlace) -> Result<()> {
+        self.live.expect(&place.migration, &place.from_node).await
+    }
+
+    async fn source_done(&self, migration: &MigrationId) {
+        self.sources.lock().await.remove(migration);
+    }
+
+    async fn target_done(&self, migration: &MigrationId) -> Result<()> {
+        self.live.forget(migration).await
+    }
+}
