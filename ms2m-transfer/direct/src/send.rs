@@ -1,6 +1,6 @@
 //! Sends a part: as many connections as it takes, each going on where the last one broke off.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hyper::upgrade::Upgraded;
 use hyper::{Method, StatusCode, header};
@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::{self, Refusal, Target};
 use crate::source::Window;
-use crate::wire::{AGAIN, ARCHIVE_BYTES, CALL, DIGEST, PROTOCOL, Stored, Word, Words, part_path};
+use crate::wire::{ARCHIVE_BYTES, ATTEMPT, CALL, DIGEST, PROTOCOL, Stored, Word, Words, part_path};
 
 /// So much may be on its way, and is kept to be sent again.
 const WINDOW_BYTES: u64 = 8 << 20;
@@ -31,9 +31,9 @@ pub(crate) struct Sent {
 }
 
 pub(crate) async fn send(target: &Target, job: &TransferJob, body: ByteStream) -> Result<Sent> {
-    let call = format!("{:016x}", rand::random::<u64>());
+    let call = call_name();
     let window = Window::new(body, job.archive_bytes);
-    let mut upload = Upload { target, job, call, again: false, window, found_bytes: None, held_bytes: 0, last: None };
+    let mut upload = Upload { target, job, call, attempt: 0, window, found_bytes: None, held_bytes: 0, last: None };
     let sent = timeout(job.deadline, upload.run()).await;
     match sent {
         Ok(Ok(stored)) => Ok(Sent { stored, transferred_bytes: job.archive_bytes - upload.found_bytes.unwrap_or(0) }),
@@ -51,6 +51,12 @@ pub(crate) async fn send(target: &Target, job: &TransferJob, body: ByteStream) -
             })
         }
     }
+}
+
+/// Of two calls the later one has the greater number in front, by this machine's clock.
+fn call_name() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:016x}-{:08x}", now.as_micros(), rand::random::<u32>())
 }
 
 /// Whose fault it is.
@@ -79,7 +85,7 @@ struct Upload<'a> {
     target: &'a Target,
     job: &'a TransferJob,
     call: String,
-    again: bool,
+    attempt: u32,
     window: Window,
     /// What earlier calls have left, when this one began.
     found_bytes: Option<u64>,
@@ -98,7 +104,7 @@ impl Upload<'_> {
                 Err(Failure::Theirs(refusal)) if refusal.error.verdict() == Verdict::Retry => refusal,
                 ended => return ended,
             };
-            self.again = true;
+            self.attempt += 1;
             if self.held_bytes > before {
                 // It got forward: no reason to wait.
                 pauses = connect::pauses(ATTEMPTS_MAX);
@@ -125,10 +131,8 @@ impl Upload<'_> {
             .header(header::CONNECTION, "upgrade")
             .header(header::UPGRADE, PROTOCOL)
             .header(ARCHIVE_BYTES, self.job.archive_bytes)
-            .header(CALL, &self.call);
-        if self.again {
-            request = request.header(AGAIN, "true");
-        }
+            .header(CALL, &self.call)
+            .header(ATTEMPT, self.attempt);
         if let Some(digest) = self.window.whole() {
             request = request.header(DIGEST, digest.to_string());
         }

@@ -11,8 +11,8 @@ pub(crate) const PROTOCOL: &str = "ms2m-transfer/1";
 pub(crate) const ARCHIVE_BYTES: &str = "ms2m-archive-bytes";
 /// Names one call of `send`, over all its connections.
 pub(crate) const CALL: &str = "ms2m-call";
-/// There when this call has had a connection before: it may go on, but not take over from another call.
-pub(crate) const AGAIN: &str = "ms2m-again";
+/// Which connection of this call it is, from 0. A later one may go on, but not take over from another call.
+pub(crate) const ATTEMPT: &str = "ms2m-attempt";
 /// The digest of all bytes, for those who know it in advance.
 pub(crate) const DIGEST: &str = "ms2m-digest";
 

@@ -417,7 +417,7 @@ async fn rivals() -> Vec<Row> {
     let mut new = Raw::connect(served.address, &files, Some(&files)).await.unwrap();
     new.upload("replay", 1000, "new").await;
     let mut old = Raw::connect(served.address, &files, Some(&files)).await.unwrap();
-    old.say(announcement("replay", 1000, "old", "ms2m-again: true\r\n")).await.unwrap();
+    old.say(announcement("replay", 1000, "old", "ms2m-attempt: 1\r\n")).await.unwrap();
     let said = answer(&old.hear().await.unwrap());
     new.say([&0_u64.to_be_bytes()[..], &bytes[..1000], &digest(&bytes[..1000])].concat()).await.unwrap();
     let done = loop {

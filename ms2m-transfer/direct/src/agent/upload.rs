@@ -20,7 +20,7 @@ use super::counters::{Gauge, add};
 use super::requests::{Named, named};
 use super::store::{Call, Incomplete, Lease, Published, blocking};
 use crate::identity::Peer;
-use crate::wire::{AGAIN, ARCHIVE_BYTES, CALL, DIGEST, PIECE_BYTES, PROTOCOL, Word, parse_digest, say};
+use crate::wire::{ARCHIVE_BYTES, ATTEMPT, CALL, DIGEST, PIECE_BYTES, PROTOCOL, Word, parse_digest, say};
 
 /// Pieces between socket and disk.
 const PIECES: usize = 4;
@@ -96,7 +96,8 @@ impl Announced {
         let archive_bytes = text(ARCHIVE_BYTES).and_then(|bytes| bytes.parse().ok()).ok_or_else(|| malformed(ARCHIVE_BYTES))?;
         let name = text(CALL).filter(|name| !name.is_empty() && name.len() <= 64).ok_or_else(|| malformed(CALL))?;
         let digest = text(DIGEST).map(parse_digest).transpose()?;
-        Ok(Self { archive_bytes, call: Call { name: name.to_owned(), again: text(AGAIN).is_some() }, digest })
+        let attempt = text(ATTEMPT).map_or(Ok(0), str::parse).map_err(|_| malformed(ATTEMPT))?;
+        Ok(Self { archive_bytes, call: Call { name: name.to_owned(), attempt }, digest })
     }
 }
 

@@ -21,8 +21,29 @@ const KNOWN_MAX: usize = 1024;
 pub(crate) struct Call {
     /// Names one call of `send`, over all its connections.
     pub(crate) name: String,
-    /// It has had a connection before.
-    pub(crate) again: bool,
+    /// Which of its connections it is, from 0.
+    pub(crate) attempt: u32,
+}
+
+/// A request may have been on its way for so long when later ones have overtaken it. What seems to be later by more is of another clock.
+const LATE_MAX_US: u64 = 60_000_000;
+
+impl Call {
+    /// When it began, by its client's clock, if the name says so.
+    fn begun_us(&self) -> Option<u64> {
+        u64::from_str_radix(self.name.split_once('-')?.0, 16).ok()
+    }
+
+    /// Whether its client has given it up since, for this one or for another connection of the same call.
+    fn is_overtaken_by(&self, owner: &Self) -> bool {
+        if self.name == owner.name {
+            return self.attempt < owner.attempt;
+        }
+        match (self.begun_us(), owner.begun_us()) {
+            (Some(ours), Some(theirs)) => ours < theirs && theirs - ours < LATE_MAX_US,
+            _ => false,
+        }
+    }
 }
 
 /// One part that is on its way.
@@ -35,7 +56,7 @@ pub(super) struct Slot {
 
 #[derive(Debug)]
 struct Owner {
-    call: String,
+    call: Call,
     stop: CancellationToken,
 }
 
@@ -59,7 +80,8 @@ pub(crate) struct Lease {
 }
 
 impl Store {
-    /// Takes a part over. A call that is new stops the one before it; a call that only comes again must not have been stopped.
+    /// Takes a part over. A call that is new stops the one before it; a call that only comes again must not have been stopped, and a request that
+    /// has been overtaken on its way stops nobody.
     pub(crate) async fn lease(self: &Arc<Self>, migration: &MigrationId, part: Part, call: &Call) -> Result<Lease> {
         let taken = || {
             let message = "a later call sends this part now; this one has ended";
@@ -69,10 +91,11 @@ impl Store {
         let slot = {
             let mut slots = self.slots();
             let key = (migration.clone(), part);
-            let new = || Owner { call: call.name.clone(), stop: stop.clone() };
+            let new = || Owner { call: call.clone(), stop: stop.clone() };
             if let Some(slot) = slots.get(&key) {
                 let mut owner = slot.owner();
-                if call.again && owner.call != call.name {
+                let stopped = call.attempt > 0 && owner.call.name != call.name;
+                if stopped || call.is_overtaken_by(&owner.call) {
                     return Err(taken());
                 }
                 owner.stop.cancel();
@@ -101,7 +124,7 @@ impl Store {
         if !known {
             return Ok(());
         }
-        match self.lease(migration, part, &Call { name: call.to_owned(), again: true }).await {
+        match self.lease(migration, part, &Call { name: call.to_owned(), attempt: u32::MAX }).await {
             Ok(lease) => lease.remove().await,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
@@ -115,7 +138,7 @@ impl Store {
     pub async fn discard(self: &Arc<Self>, migration: &MigrationId) -> Result<()> {
         let parts: Vec<Part> = self.slots().keys().filter(|(of, _)| of == migration).map(|(_, part)| *part).collect();
         for part in parts {
-            match self.lease(migration, part, &Call { name: String::new(), again: false }).await {
+            match self.lease(migration, part, &Call { name: String::new(), attempt: 0 }).await {
                 Ok(lease) => lease.remove().await?,
                 // A later call has come: it sends what it sends after this discard.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -134,7 +157,7 @@ impl Store {
     pub(super) fn lease_if_idle(self: &Arc<Self>, migration: &MigrationId, part: Part) -> Option<Lease> {
         let stop = CancellationToken::new();
         let mut slots = self.slots();
-        let owner = || Mutex::new(Owner { call: String::new(), stop: stop.clone() });
+        let owner = || Mutex::new(Owner { call: Call { name: String::new(), attempt: 0 }, stop: stop.clone() });
         let slot = slots.entry((migration.clone(), part)).or_insert_with(|| Arc::new(Slot { owner: owner(), known: Arc::default() }));
         let slot = Arc::clone(slot);
         drop(slots);
@@ -217,6 +240,28 @@ impl Drop for Lease {
             if slots.get(&key).is_some_and(|slot| Arc::ptr_eq(slot, &self.slot)) {
                 slots.remove(&key);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(begun_s: u64, attempt: u32) -> Call {
+        Call { name: format!("{:016x}-0000000a", begun_s * 1_000_000), attempt }
+    }
+
+    #[test]
+    fn a_request_that_was_overtaken_on_its_way_is_known() {
+        for (late, owner) in [(call(7, 0), call(7, 1)), (call(7, 2), call(7, 3)), (call(7, 0), call(8, 0)), (call(7, 5), call(60, 0))] {
+            assert!(late.is_overtaken_by(&owner), "{late:?} {owner:?}");
+            assert!(!owner.is_overtaken_by(&late), "{owner:?} {late:?}");
+        }
+        // The same once more is a repetition; and clocks are set.
+        let named = |name: &str| Call { name: name.to_owned(), attempt: 0 };
+        for (one, other) in [(call(7, 1), call(7, 1)), (call(7, 0), call(600, 0)), (named(""), call(7, 0)), (named("old"), named("new"))] {
+            assert!(!one.is_overtaken_by(&other), "{one:?} {other:?}");
         }
     }
 }
