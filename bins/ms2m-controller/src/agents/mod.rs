@@ -1,0 +1,115 @@
+//! The drivers of a migration, which the agents of its nodes have.
+
+mod broker;
+mod nodes;
+mod target;
+mod transfer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kube::Client;
+use ms2m_core::{CheckpointCapability, CheckpointSource, Drivers, Error, ErrorKind, MigrationId, Result};
+use ms2m_k8s::api::{CheckpointDriver, RestoreDriver, TransferMode};
+use ms2m_k8s::pod::SourcePod;
+use ms2m_k8s::{DriverFactory, KubeSource, KubeTarget, Plan};
+use ms2m_remote::{Member, RemoteSource, SourcePlace};
+
+pub(crate) use self::nodes::Nodes;
+use self::target::AgentTargets;
+use self::transfer::LaterTransfer;
+
+/// Gives the drivers that agents have.
+#[derive(Clone, Debug)]
+pub(crate) struct Agents {
+    client: Debugless,
+    nodes: Nodes,
+    runtime_class: Option<String>,
+}
+
+/// A client has nothing to show.
+#[derive(Clone)]
+struct Debugless(Client);
+
+impl std::fmt::Debug for Debugless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Agents {
+    /// `runtime_class` is the class of the nodes' ms2m-runtime, where that is not their usual one.
+    pub(crate) fn new(client: Client, nodes: Nodes, runtime_class: Option<String>) -> Self {
+        Self { client: Debugless(client), nodes, runtime_class }
+    }
+
+    async fn source(&self, plan: &Plan, place: &SourcePlace, known: bool) -> Result<Arc<dyn CheckpointSource>> {
+        let agent = self.nodes.caller(&plan.source_node).await?;
+        if known {
+            return Ok(Arc::new(RemoteSource::open(agent, place.clone()).await?));
+        }
+        // What there is to do for it is to say that it is gone, and to clean up.
+        let capability = CheckpointCapability { pre_dump: false, leave_running: true };
+        Ok(Arc::new(RemoteSource::resumed(agent, place.clone(), "runtime", capability)))
+    }
+
+    /// What is checkpointed, and whether its pod is still there.
+    async fn place(&self, plan: &Plan) -> Result<(SourcePlace, bool)> {
+        let pod = match SourcePod::read(&self.client.0, &plan.namespace, &plan.spec.source_pod).await {
+            Ok(pod) => Some(pod).filter(|pod| pod.uid() == plan.source_uid),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let id = pod.as_ref().and_then(|pod| container_id(pod, &plan.container));
+        let known = id.is_some();
+        let member = Member { name: plan.container.clone(), id: id.unwrap_or_else(|| gone(&plan.migration)) };
+        let (migration, namespace, pod) = (plan.migration.clone(), plan.namespace.clone(), plan.spec.source_pod.clone());
+        Ok((SourcePlace { migration, namespace, pod, members: vec![member] }, known))
+    }
+}
+
+/// Of a running container, without the name of its engine.
+fn container_id(pod: &SourcePod, container: &str) -> Option<String> {
+    let status = pod.status_of(container)?;
+    status.state.as_ref()?.running.as_ref()?;
+    Some(status.container_id.as_ref()?.split_once("://")?.1.to_owned())
+}
+
+/// An id that no container has.
+fn gone(migration: &MigrationId) -> String {
+    format!("gone-{migration}")
+}
+
+/// What is asked for and cannot be had from agents.
+fn check(plan: &Plan) -> Result<()> {
+    let spec = &plan.spec;
+    let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()));
+    if spec.transfer_mode != TransferMode::Direct {
+        return refuse("transferMode: the agents send checkpoints from node to node only; write Direct");
+    }
+    if spec.restore_driver == RestoreDriver::Image {
+        return refuse("restoreDriver: the agents restore by the nodes' ms2m-runtime only; write Auto or Runtime");
+    }
+    if spec.checkpoint_driver == CheckpointDriver::Kubelet {
+        return refuse("checkpointDriver: the agents take checkpoints by CRIU only; write Auto or Runtime");
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl DriverFactory for Agents {
+    async fn drivers(&self, plan: &Plan) -> Result<Drivers> {
+        check(plan)?;
+        let (place, known) = self.place(plan).await?;
+        let agent = self.source(plan, &place, known).await?;
+        let source = Arc::new(KubeSource::new(&self.client.0, plan, agent));
+        let targets = Arc::new(AgentTargets::new(self.nodes.clone(), plan));
+        let transfer = LaterTransfer::new(self.nodes.clone(), plan, place, Arc::clone(&targets));
+        let mut target = KubeTarget::new(&self.client.0, plan, targets);
+        if let Some(class) = &self.runtime_class {
+            target = target.with_runtime_class_name(class);
+        }
+        let broker = broker::broker(&self.client.0, plan).await?;
+        Ok(Drivers { source, transfer: Arc::new(transfer), target: Arc::new(target), broker })
+    }
+}

@@ -1,0 +1,51 @@
+//! [`AgentTargets`]: the restore driver of whichever node the copy's pod comes to.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use ms2m_core::{MigrationId, RestoreTarget, Result};
+use ms2m_k8s::{NodeTargets, Placed, Plan};
+use ms2m_remote::{RemoteTarget, TargetPlace};
+
+use super::nodes::Nodes;
+
+#[derive(Debug)]
+pub(super) struct AgentTargets {
+    nodes: Nodes,
+    migration: MigrationId,
+    source_node: String,
+    /// The copy's node, once it is known.
+    node: Mutex<Option<String>>,
+}
+
+impl AgentTargets {
+    pub(super) fn new(nodes: Nodes, plan: &Plan) -> Self {
+        Self { nodes, migration: plan.migration.clone(), source_node: plan.source_node.clone(), node: Mutex::default() }
+    }
+
+    /// Where the copy is, as far as this controller has seen.
+    pub(super) fn node(&self) -> Option<String> {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl NodeTargets for AgentTargets {
+    fn name(&self) -> &'static str {
+        "runtime"
+    }
+
+    async fn target(&self, placed: &Placed) -> Result<Arc<dyn RestoreTarget>> {
+        let agent = self.nodes.caller(&placed.node).await?;
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).replace(placed.node.clone());
+        let place = TargetPlace {
+            migration: self.migration.clone(),
+            namespace: placed.namespace.clone(),
+            pod: placed.pod.clone(),
+            pod_uid: placed.pod_uid.clone(),
+            containers: vec![placed.container.clone()],
+            from_node: self.source_node.clone(),
+        };
+        Ok(Arc::new(RemoteTarget::new(agent, place)))
+    }
+}

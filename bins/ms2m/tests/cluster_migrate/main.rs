@@ -1,0 +1,92 @@
+//! A Deployment's consumer moves from node to node of a real Kubernetes, on a real RabbitMQ, audited from outside of both.
+//!
+//! `MS2M_MIGRATIONS` says how often it moves (3 unless set); every run is printed.
+
+#[path = "../criu_migrate/audit.rs"]
+mod audit;
+#[path = "../criu_migrate/figures.rs"]
+mod figures;
+mod manifests;
+mod operator;
+#[path = "../criu_migrate/publish.rs"]
+mod publish;
+mod stage;
+
+use crate::publish::RATE;
+use crate::stage::{Setting, Stage};
+
+fn migrations() -> u32 {
+    std::env::var("MS2M_MIGRATIONS").ok().map_or(3, |number| number.parse().expect("a number of migrations"))
+}
+
+/// The consumer moves to and fro while publishers go on.
+fn moves(setting: &Setting) {
+    let stage = Stage::start();
+    stage.play(setting, async |act| {
+        let mut reports = Vec::new();
+        for _ in 0..migrations() {
+            let report = act.migrate().await;
+            println!("{}", figures::line(&report));
+            assert_eq!(report["outcome"], "completed", "{report:#}");
+            let ledger = &report["ledger"];
+            assert!(ledger["digest_source"].is_string() && ledger["digest_source"] == ledger["digest_target"], "{report:#}");
+            act.is_tidy().await;
+            reports.push(report);
+        }
+        println!("{setting:?}: {}", figures::summary(&reports));
+    });
+}
+
+#[test]
+fn a_deployments_consumer_moves_at_10_messages_a_second() {
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto" });
+}
+
+#[test]
+fn a_deployments_consumer_moves_faster_than_it_works() {
+    moves(&Setting { ballast_mib: 27, rate: RATE, mode: "auto" });
+}
+
+#[test]
+fn a_deployments_consumer_that_is_held_moves() {
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "hold" });
+}
+
+#[test]
+fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
+    let stage = Stage::start();
+    stage.play(&Setting { ballast_mib: 8, rate: 10, mode: "chase" }, async |act| {
+        let report = act.migrate().await;
+        act.is_tidy().await;
+        let migration = act.migrations().remove(0);
+        assert!(act.ms2m(&["list"], 0).await.contains("Completed"));
+        assert!(act.ms2m(&["describe", &migration], 0).await.contains("Deployment orders"));
+        let told: serde_json::Value = serde_json::from_str(&act.ms2m(&["report", &migration, "--output", "json"], 0).await).unwrap();
+        assert_eq!(told, report);
+        assert!(act.ms2m(&["report", &migration, "--output", "svg"], 0).await.starts_with("<svg"));
+        assert!(act.ms2m(&["cancel", &migration], 1).await.is_empty(), "it has ended");
+
+        // No such node: the copy's pod waits, until somebody has enough of it.
+        let (pod, _) = act.pod();
+        let consumed = act.consumed();
+        act.ms2m(&[&["migrate", &pod, "--to", "n9", "--no-wait"], &consumed[..]].concat(), 0).await;
+        let stuck = act.migrations().into_iter().find(|name| *name != migration).unwrap();
+        act.waits(&stuck).await;
+        act.ms2m(&["cancel", &stuck], 0).await;
+        act.is_tidy().await;
+        assert_eq!((act.pod().0, act.migrations()), (pod.clone(), vec![migration.clone()]), "the source runs on");
+
+        // Bad input is said at once, and changes nothing.
+        for (words, status) in [
+            (&["migrate", "nobody", "--to", "n2"][..], 1),
+            (&["migrate", &pod, "--to", "n2", "--queue", "orders"], 1),
+            (&["describe", "nobody"], 1),
+            (&["report", "nobody"], 1),
+            (&["list", "--context", "nobody"], 1),
+        ] {
+            act.ms2m(words, status).await;
+        }
+        act.is_tidy().await;
+        assert_eq!(act.migrations(), [migration]);
+    });
+}

@@ -1,0 +1,69 @@
+//! The programs of ms2m in the cluster: an agent on each node, and the controller.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use ms2m_testkit::certificates::Authority;
+use ms2m_testkit_cluster::{Cluster, Node};
+use ms2m_testkit_machine::workspace_program;
+
+use crate::stage::KUBECONFIG;
+
+/// They end when dropped.
+pub(crate) struct Operator {
+    logs: PathBuf,
+    running: Vec<(&'static str, Child)>,
+}
+
+impl Operator {
+    pub(crate) fn start(cluster: &Cluster) -> Self {
+        let authority = Authority::new().unwrap();
+        for name in ["n1", "n2", "ms2m-controller"] {
+            authority.issue(cluster.path(cluster.shared().join(name)), name).unwrap();
+        }
+        let mut operator = Self { logs: cluster.path(cluster.shared()), running: Vec::new() };
+        for (name, node) in [("n1", Node::N1), ("n2", Node::N2)] {
+            let mut agent = cluster.node(node, program("ms2m-agent"));
+            let own = cluster.shared().join(name);
+            for (option, file) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
+                agent.arg(option).arg(own.join(file));
+            }
+            agent.args(["--controllers", "ms2m-controller", "--free-bytes-min", "0"]);
+            operator.run(name, agent);
+        }
+        let mut controller = cluster.command(program("ms2m-controller"));
+        controller.arg("--credentials").arg(cluster.shared().join("ms2m-controller"));
+        controller.env("KUBECONFIG", KUBECONFIG);
+        operator.run("ms2m-controller", controller);
+        operator
+    }
+
+    fn run(&mut self, name: &'static str, mut command: Command) {
+        let log = File::create(self.logs.join(format!("{name}.log"))).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.running.push((name, child));
+    }
+
+    /// Whether all of them run.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.running.iter_mut().all(|(_, child)| child.try_wait().unwrap().is_none())
+    }
+}
+
+fn program(name: &str) -> PathBuf {
+    workspace_program(name, name).unwrap()
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        for (name, child) in &mut self.running {
+            let _ = child.kill();
+            let _ = child.wait();
+            if std::thread::panicking() {
+                let log = std::fs::read_to_string(self.logs.join(format!("{name}.log"))).unwrap_or_default();
+                println!("==> {name}\n{log}");
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A cluster with ms2m in it, a consumer, its publishers, and its judge.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
+use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
+use ms2m_testkit_cluster::{Cluster, Image, Options};
+use ms2m_testkit_machine::workspace_program;
+use serde_json::Value;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use crate::audit;
+use crate::manifests::deployment;
+use crate::operator::Operator;
+use crate::publish::{PUBLISHERS, publish};
+
+/// As the machine sees it.
+pub(crate) const KUBECONFIG: &str = "/var/tmp/cluster/pki/admin.kubeconfig";
+const QUEUE: &str = "orders";
+const EFFECTS: &str = "orders.out";
+/// Generous: a loaded machine is no error.
+const WITHIN: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(50);
+/// Between two moves, for the owner to apply some messages by itself.
+const PAUSE: Duration = Duration::from_millis(500);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) ballast_mib: u32,
+    /// Messages a second.
+    pub(crate) rate: u32,
+    /// As `ms2m migrate --mode` takes it.
+    pub(crate) mode: &'static str,
+}
+
+pub(crate) struct Stage {
+    cluster: Cluster,
+}
+
+/// What goes on while the publishers publish.
+pub(crate) struct Act<'a> {
+    stage: &'a Stage,
+    setting: &'a Setting,
+    url: String,
+    management: String,
+}
+
+impl Stage {
+    pub(crate) fn start() -> Self {
+        let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
+        let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
+        let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
+        cluster.apply(include_str!("../../../../deploy/crds/statefulmigrations.yaml")).unwrap();
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
+        Self { cluster }
+    }
+
+    /// Everything from the first message to the audit, in the cluster's network.
+    pub(crate) fn play(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>) + Send) {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            runtime.block_on(self.perform(setting, act));
+        };
+        self.cluster.within(work).unwrap();
+    }
+
+    async fn perform(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>)) {
+        let mut operator = Operator::start(&self.cluster);
+        let server = self.cluster.rabbitmq().unwrap();
+        let (url, management) = (server.amqp_url(), server.management_url());
+        let broker = Arc::new(RabbitMq::new(RabbitMqConfig::new(&url).unwrap().with_management(&management).unwrap()).unwrap());
+        let admin = broker.connect("test-admin").await.unwrap();
+        for (name, kind) in [(QUEUE, QueueKind::Quorum), (EFFECTS, QueueKind::Classic)] {
+            admin.declare(name, &QueueOptions { kind, single_active_consumer: false, bytes_max: None }).await.unwrap();
+        }
+        self.deploy(setting, &url, &management);
+        let begun = Instant::now();
+        while admin.queue_status(QUEUE).await.unwrap().is_none_or(|status| status.consumers == 0) {
+            assert!(begun.elapsed() < WITHIN, "the counter does not consume");
+            sleep(LOOK).await;
+        }
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let publisher = |number| tokio::spawn(publish(Arc::clone(&broker), QUEUE.to_owned(), number, setting.rate, Arc::clone(&stop)));
+        let publishers: Vec<_> = (0..PUBLISHERS).map(publisher).collect();
+        sleep(Duration::from_secs(1)).await;
+        act(&Act { stage: self, setting, url, management }).await;
+        assert!(operator.is_alive(), "one of ms2m's programs has ended");
+
+        stop.store(true, Ordering::Relaxed);
+        let mut sent = Vec::new();
+        for publisher in publishers {
+            sent.push(publisher.await.unwrap());
+        }
+        let audit = audit::audit(&broker, EFFECTS, &sent).await;
+        println!("{setting:?}: {audit:?}");
+        assert!(audit.exact, "{audit:?}");
+        assert_eq!(admin.queue_status(QUEUE).await.unwrap().unwrap().ready, 0, "messages that nobody has applied");
+        admin.close().await;
+    }
+
+    fn deploy(&self, setting: &Setting, url: &str, management: &str) {
+        let counter = workspace_program("counter", "counter").unwrap();
+        let image = self.cluster.push("counter", &Image::of(counter)).unwrap();
+        let ballast = setting.ballast_mib.to_string();
+        let arguments = [
+            ["--broker", url],
+            ["--management", management],
+            ["--queue", QUEUE],
+            ["--queue-type", "quorum"],
+            ["--effects-to", EFFECTS],
+            ["--ballast-mib", &ballast],
+        ];
+        self.cluster.apply(&deployment(&image, arguments.as_flattened()).to_string()).unwrap();
+        self.cluster.kubectl(&["rollout", "status", "deployment/orders", "--timeout=60s"]).unwrap();
+    }
+
+    fn get(&self, what: &[&str]) -> Value {
+        let said = self.cluster.kubectl(&[&["get"], what, &["--output", "json"]].concat()).unwrap();
+        serde_json::from_str(&said).unwrap()
+    }
+}
+
+impl Act<'_> {
+    /// What `ms2m` says on its standard output, and whether it has ended with this status.
+    pub(crate) async fn ms2m(&self, words: &[&str], status: i32) -> String {
+        let mut command = self.stage.cluster.command(env!("CARGO_BIN_EXE_ms2m"));
+        command.args(words).env("KUBECONFIG", KUBECONFIG).stdin(Stdio::null());
+        let output = timeout(WITHIN, Command::from(command).kill_on_drop(true).output()).await.expect("in time").unwrap();
+        let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {complained} {said}");
+        said
+    }
+
+    /// The consumer's pod, and the node that it is not on.
+    pub(crate) fn pod(&self) -> (String, &'static str) {
+        let pods = self.stage.get(&["pods", "--selector", "app=orders"]);
+        let [pod] = pods["items"].as_array().unwrap().as_slice() else { panic!("one pod: {pods:#}") };
+        let to = if pod["spec"]["nodeName"] == "n1" { "n2" } else { "n1" };
+        (pod["metadata"]["name"].as_str().unwrap().to_owned(), to)
+    }
+
+    /// What is asked for beside pod and node.
+    pub(crate) fn consumed(&self) -> [&str; 8] {
+        ["--queue", QUEUE, "--broker", &self.url, "--management", &self.management, "--mode", self.setting.mode]
+    }
+
+    /// The consumer moves to the other node; the report.
+    pub(crate) async fn migrate(&self) -> Value {
+        let (pod, to) = self.pod();
+        let words = [&["migrate", &pod, "--to", to, "--output", "json"], &self.consumed()[..]].concat();
+        let report = self.ms2m(&words, 0).await;
+        sleep(PAUSE).await;
+        serde_json::from_str(&report).unwrap()
+    }
+
+    /// The migrations that there are, by their names.
+    pub(crate) fn migrations(&self) -> Vec<String> {
+        let found = self.stage.get(&["statefulmigrations"]);
+        found["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until the controller has made something for a migration that cannot go on.
+    pub(crate) async fn waits(&self, migration: &str) {
+        let begun = Instant::now();
+        while self.stage.get(&["pods"])["items"].as_array().unwrap().len() < 2 {
+            assert!(begun.elapsed() < WITHIN, "{:#}", self.stage.get(&["statefulmigration", migration]));
+            sleep(LOOK).await;
+        }
+    }
+
+    /// There is the workload's own healthy pod on the target, and nothing else.
+    pub(crate) async fn is_tidy(&self) {
+        let begun = Instant::now();
+        loop {
+            let pods = self.stage.get(&["pods"]);
+            let pods = pods["items"].as_array().unwrap();
+            let ready = |pod: &Value| {
+                let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+                conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+            };
+            if let [pod] = pods.as_slice()
+                && ready(pod)
+                && pod["metadata"]["ownerReferences"][0]["kind"] == "ReplicaSet"
+            {
+                return;
+            }
+            assert!(begun.elapsed() < WITHIN, "{pods:#?}");
+            sleep(LOOK).await;
+        }
+    }
+}
