@@ -147,8 +147,11 @@ async fn write(
     status: &StatefulMigrationStatus,
 ) -> Result<StatefulMigration> {
     let mut patch = json!({ "metadata": { "uid": resource.metadata.uid }, "status": status });
-    // What is over is taken away.
+    // What is over is taken away, and the engine's state is its store's alone: it would be mixed with a newer one.
     patch["status"]["message"] = status.message.clone().into();
+    if let Some(status) = patch["status"].as_object_mut() {
+        status.remove("engine");
+    }
     let patch = Patch::Merge(patch);
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let written = resources.patch_status(name, &PatchParams::default(), &patch).await;
@@ -166,38 +169,44 @@ async fn begin(context: &Arc<Context>, resources: &Api<StatefulMigration>, resou
         let (plan, source) = Plan::make(&context.client, &resource).await?;
         let mut status = known(&resource);
         status.phase = Some(Phase::Pending);
-        status.message = None;
         status.source_node = Some(plan.source_node.clone());
         status.source_pod_uid = Some(plan.source_uid.clone());
         status.target_pod = Some(plan.copy_pod.clone());
         status.container_name = Some(plan.container.clone());
         status.deployment_name = plan.deployment.clone();
-        set_condition(&mut status, "Accepted", Holds::Yes, "Preflight", "");
-        set_condition(&mut status, "Waiting", Holds::No, "Begun", "");
-        let resource = write(resources, &resource, &status).await?;
+        // The agent of the source's node goes by what it finds in there.
+        let mut resource = write(resources, &resource, &status).await?;
         let drivers = context.factory.drivers(&plan).await?;
-        Ok::<_, Error>((resource, plan, source, drivers))
+        let status = resource.status.get_or_insert_default();
+        status.message = None;
+        status.observed_generation = resource.metadata.generation;
+        set_condition(status, "Accepted", Holds::Yes, "Preflight", "");
+        set_condition(status, "Waiting", Holds::No, "Begun", "");
+        start(context, resources, &resource, &plan, drivers, Begin::With(source), cancel)
     };
-    match accepted.await {
-        Ok((resource, plan, source, drivers)) => {
-            start(context, resources, &resource, &plan, drivers, Begin::With(source), cancel)
-                .inspect_err(|_| context.running.release(&uid))?;
-            Ok(Action::await_change())
-        }
-        Err(error) if error.verdict() == Verdict::Retry => {
-            context.running.release(&uid);
-            Err(error)
-        }
-        Err(error) => {
-            let mut status = known(&resource);
-            refuse(&mut status, &error);
-            let written = write(resources, &resource, &status).await;
-            context.running.release(&uid);
-            let refused = event(EventType::Warning, "Refused", error.to_string().chars().take(1000).collect());
-            let _ = context.recorder.publish(&refused, &resource.object_ref(&())).await;
-            written.map(|_| Action::await_change())
-        }
-    }
+    let Err(error) = accepted.await else { return Ok(Action::await_change()) };
+    let mut status = known(&resource);
+    let first = status.conditions.iter().find(|condition| condition.type_ == "Accepted" && condition.status == "Unknown");
+    let tried = first.map(|first| jiff::Timestamp::now().duration_since(first.last_transition_time.0));
+    let patience = jiff::SignedDuration::from_secs(resource.spec.timeouts.pending_seconds.into());
+    let refused = error.verdict() != Verdict::Retry || tried.is_some_and(|tried| tried > patience);
+    let written = if refused {
+        refuse(&mut status, &error);
+        let told = event(EventType::Warning, "Refused", error.to_string().chars().take(1000).collect());
+        let _ = context.recorder.publish(&told, &resource.object_ref(&())).await;
+        write(resources, &resource, &status).await
+    } else if tried.is_none() {
+        // Once: each change of the status brings the resource back in here at once.
+        let message = format!("tried again for {} s: {error}", patience.as_secs());
+        set_condition(&mut status, "Accepted", Holds::Unknown, &format!("{:?}", error.kind()), &message);
+        status.message = Some(message);
+        write(resources, &resource, &status).await
+    } else {
+        Ok(resource)
+    };
+    context.running.give_back(&uid);
+    written?;
+    if refused { Ok(Action::await_change()) } else { Err(error) }
 }
 
 async fn go_on(
@@ -219,7 +228,17 @@ async fn go_on(
         let drivers = context.factory.drivers(&plan).await?;
         start(context, resources, &resource, &plan, drivers, Begin::From(Box::new(state)), cancel)
     };
-    drivers.await.inspect_err(|_| context.running.release(&uid)).map(|()| Action::await_change())
+    let Err(error) = drivers.await else { return Ok(Action::await_change()) };
+    context.running.give_back(&uid);
+    let mut status = known(&resource);
+    let told = status.conditions.iter().any(|condition| condition.type_ == "NeedsAttention" && condition.reason == "CannotGoOn");
+    if !told {
+        let message = format!("this migration is under way and cannot be gone on with: {error}");
+        set_condition(&mut status, "NeedsAttention", Holds::Yes, "CannotGoOn", &message);
+        status.message = Some(message);
+        write(resources, &resource, &status).await?;
+    }
+    Err(error)
 }
 
 fn start(

@@ -68,9 +68,14 @@ impl Running {
         Ok(cancel)
     }
 
-    /// Gives the keys back, and lets those who wait know.
-    pub(super) fn release(&self, uid: &str) {
+    /// Gives the keys back of one that has not begun and will try again. Nobody is told: everybody would look at everything at once, again and again.
+    pub(super) fn give_back(&self, uid: &str) {
         self.all().remove(uid);
+    }
+
+    /// Gives the keys back of one that has ended, and lets those who wait know.
+    pub(super) fn release(&self, uid: &str) {
+        self.give_back(uid);
         // Nobody listens any more when the operator has been told to end.
         let _ = self.ended.send(());
     }

@@ -4,7 +4,8 @@
 //!
 //! 1. the source gets the lowest deletion cost;
 //! 2. the copy becomes Ready, still unseen;
-//! 3. one patch gives it the source's labels and takes away what would restore it once more;
+//! 3. one patch gives it the source's labels, takes away what would restore it once more, and makes it the last to be deleted, should the source be gone
+//!    by then and another pod in its place;
 //! 4. the ReplicaSet adopts it, and retires the source.
 //!
 //! Each step looks whether it is done, so all of it can be repeated, also when the source is gone.
@@ -30,6 +31,7 @@ use crate::watch::{Look, until};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 const LOWEST: &str = "-2147483648";
+const HIGHEST: &str = "2147483647";
 /// How long each wait may take within one call, which is repeated until all is done.
 const PATIENCE: Duration = Duration::from_secs(6);
 
@@ -98,7 +100,7 @@ impl KubeTarget {
             let mut labels: BTreeMap<&str, Option<&str>> =
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
-            let annotations = json!({ RESTORE_FROM: null, MOVED_BY: self.plan.migration });
+            let annotations = json!({ RESTORE_FROM: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST });
             self.patch_copy(&copy, &json!({ "labels": labels, "annotations": annotations }), "give the copy its labels").await?;
         }
         if let Some(set) = &becomes.replica_set {
@@ -112,7 +114,7 @@ impl KubeTarget {
             })
             .await?;
         }
-        self.patch_copy(&copy, &json!({ "annotations": { BECOMES: null } }), "finish the promotion").await
+        self.patch_copy(&copy, &json!({ "annotations": { BECOMES: null, DELETION_COST: null } }), "finish the promotion").await
     }
 
     /// A ReplicaSet that shall have no pods, because a rollout has begun, would delete the copy as soon as it has adopted it.

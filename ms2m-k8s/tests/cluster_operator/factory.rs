@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use kube::Client;
 use ms2m_core::{
-    Begun, CutOver, Digest, Drivers, HandOverJob, HandoverMode, MigrationId, Ownership, Parked, Protocol, ReplayBroker, ReplayJob,
-    ReplayProgress, ReplayStanding, Result, Retired,
+    Begun, CutOver, Digest, Drivers, Error, ErrorKind, HandOverJob, HandoverMode, MigrationId, Ownership, Parked, Protocol, ReplayBroker,
+    ReplayJob, ReplayProgress, ReplayStanding, Result, Retired,
 };
 use ms2m_k8s::{DriverFactory, KubeSource, KubeTarget, Plan};
 use ms2m_testkit::MemoryTransfer;
@@ -19,6 +19,8 @@ use crate::world::{Asked, Nodes, SourceAgent, pods};
 pub(crate) struct Script {
     /// The copy does not catch up until this is taken back.
     pub(crate) behind: AtomicBool,
+    /// No node can be reached until this is taken back.
+    pub(crate) cut_off: AtomicBool,
     /// Whose queue it is, for every migration that has come so far.
     pub(crate) owner: Mutex<Vec<(MigrationId, bool)>>,
     pub(crate) asked: Arc<Asked>,
@@ -39,6 +41,10 @@ impl std::fmt::Debug for Factory {
 #[async_trait]
 impl DriverFactory for Factory {
     async fn drivers(&self, plan: &Plan) -> Result<Drivers> {
+        self.script.asked.note("drivers");
+        if self.script.cut_off.load(Ordering::SeqCst) {
+            return Err(Error::retry(ErrorKind::Unavailable, "no agent answers"));
+        }
         assert_eq!(plan.broker_url(&self.client).await?, "amqp://broker");
         let asked = Arc::clone(&self.script.asked);
         let pod = plan.spec.source_pod.clone();

@@ -163,7 +163,13 @@ fn deletion_rolls_back_and_a_crash_is_gone_on_from() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let resources: Api<StatefulMigration> = Api::namespaced(client.clone(), "default");
         assert_eq!(phase(Some(&resources.get("crashed").await.unwrap())), "Replaying", "nobody drives it");
+        script.cut_off.store(true, Ordering::SeqCst);
         let runs = Runs::start(operator(&client, &script, "b"));
+        until(&client, "crashed", "told of", |resource| {
+            resource.is_some_and(|resource| condition(resource, "NeedsAttention") == ("True".into(), "CannotGoOn".into()))
+        })
+        .await;
+        script.cut_off.store(false, Ordering::SeqCst);
         let moved = in_phase(&client, "crashed", "Completed").await.status.unwrap();
         cluster.kubectl(&["wait", "--timeout=30s", "--for=delete", "pod/lonely"]).unwrap();
         assert_eq!(Some(get(&cluster, "pods", ".items[*].metadata.name")), moved.target_pod);
@@ -228,6 +234,24 @@ fn bad_ones_are_refused_finished_ones_remove_themselves_and_one_operator_leads()
         migration(&client, "here", "lonely", Some(&node)).await;
         let refused = in_phase(&client, "here", "Failed").await.status.unwrap().message.unwrap();
         assert!(refused.contains("it runs on the target node already"), "{refused}");
+
+        // What may be over soon is tried again, and not for ever.
+        script.cut_off.store(true, Ordering::SeqCst);
+        let manifest = r#"{"apiVersion": "migration.ms2m.io/v1alpha1", "kind": "StatefulMigration", "metadata": {"name": "cut-off"}, "spec": {
+            "sourcePod": "lonely", "transferMode": "Direct", "timeouts": {"pendingSeconds": 4},
+            "messageQueueConfig": {"queueName": "orders", "brokerUrl": "amqp://broker"}}}"#;
+        cluster.apply(manifest).unwrap();
+        let tried = until(&client, "cut-off", "tried again", |resource| {
+            resource.is_some_and(|resource| condition(resource, "Accepted") == ("Unknown".into(), "Unavailable".into()))
+        })
+        .await
+        .unwrap();
+        println!("{}", tried.status.unwrap().message.unwrap());
+        let refused = in_phase(&client, "cut-off", "Failed").await.status.unwrap().message.unwrap();
+        assert!(refused.contains("no agent answers"), "{refused}");
+        let times = script.asked.all().iter().filter(|what| *what == "drivers").count();
+        assert!((2..=20).contains(&times), "asked {times} times: with pauses, and more than once");
+        script.cut_off.store(false, Ordering::SeqCst);
 
         // The other one takes over, and the resource removes itself when its time is over.
         let (stop, task) = leaders.remove(0);

@@ -80,7 +80,7 @@ fn the_copy_of_a_deployments_pod_is_hidden_then_adopted_and_the_source_retired()
         assert_eq!(labels.keys().map(String::as_str).collect::<Vec<_>>(), ["app", "pod-template-hash", "tier"]);
         let annotations = pod.metadata.annotations.unwrap();
         assert_eq!(annotations["note"], "kept");
-        let kept: Vec<_> = annotations.keys().filter(|key| key.starts_with("migration.")).collect();
+        let kept: Vec<_> = annotations.keys().filter(|key| key.starts_with("migration.") || key.contains("deletion-cost")).collect();
         assert_eq!(kept, ["migration.ms2m.io/moved-by"]);
         assert_eq!(pod.metadata.owner_references.unwrap()[0].name, sets);
         cluster.kubectl(&["wait", "--timeout=30s", "--for=delete", &format!("pod/{source}")]).unwrap();
@@ -165,5 +165,64 @@ fn a_bare_pod_moves_and_one_that_is_gone_counts_as_ended() {
         let gone = KubeSource::new(&client, &of.plan, Arc::new(unreachable));
         assert_eq!(gone.status().await.unwrap(), SourceStatus::Gone);
         gone.retire(id).await.unwrap();
+    });
+}
+
+#[test]
+fn a_workload_that_changes_meanwhile_costs_no_state() {
+    in_a_cluster(|cluster, client| async move {
+        let image = image(&cluster);
+        let source = deployment(&cluster, "orders", 1, &image).remove(0);
+        let of = Move::plan(&client, "m", &source, None).await;
+        let (id, copy) = (&of.plan.migration, &of.plan.copy_pod);
+        of.target.prepare(&job(id, 30)).await.unwrap();
+        // A ReplicaSet that shall have no pods would delete what it adopts.
+        cluster.kubectl(&["scale", "deployment/orders", "--replicas=0"]).unwrap();
+        cluster.kubectl(&["wait", "--timeout=30s", "--for=delete", &format!("pod/{source}")]).unwrap();
+        let error = of.target.promote(id).await.unwrap_err();
+        println!("{error}");
+        assert!(error.to_string().contains("wants no pods any more"), "{error}");
+        let kept = pods(&client).get(copy).await.unwrap();
+        assert!(kept.metadata.deletion_timestamp.is_none() && kept.metadata.owner_references.is_none(), "it stays, hidden");
+        // One is enough for it when that is wanted again, and it was there first.
+        cluster.kubectl(&["scale", "deployment/orders", "--replicas=1"]).unwrap();
+        cluster.kubectl(&["rollout", "status", "--timeout=60s", "deployment/orders"]).unwrap();
+        of.target.promote(id).await.unwrap();
+        of.source.retire(id).await.unwrap();
+        assert!(pods(&client).get(copy).await.unwrap().metadata.owner_references.is_some());
+
+        // Scaled up in the middle, its ReplicaSet has no reason to let the source go.
+        let source = deployment(&cluster, "others", 1, &image).remove(0);
+        let of = Move::plan(&client, "up", &source, None).await;
+        let (id, copy) = (&of.plan.migration, &of.plan.copy_pod);
+        of.target.prepare(&job(id, 30)).await.unwrap();
+        of.target.promote(id).await.unwrap();
+        cluster.kubectl(&["scale", "deployment/others", "--replicas=2"]).unwrap();
+        of.source.retire(id).await.unwrap();
+        cluster.kubectl(&["wait", "--timeout=30s", "--for=delete", &format!("pod/{source}")]).unwrap();
+        assert!(pods(&client).get(copy).await.unwrap().metadata.deletion_timestamp.is_none());
+
+        // Not Ready, it gets no labels: its ReplicaSet would delete it first.
+        let probe = r#"{"spec": {"template": {"spec": {"containers": [{"name": "main", "readinessProbe": {"tcpSocket": {"port": 9}}}]}}}}"#;
+        cluster.kubectl(&["patch", "deployment", "others", "--patch", probe]).unwrap();
+        let selector = [
+            "get",
+            "pods",
+            "--selector",
+            "app=others",
+            "--sort-by=.metadata.creationTimestamp",
+            "--output",
+            "jsonpath={.items[-1:].metadata.name}",
+        ];
+        let unready = cluster.kubectl(&selector).unwrap();
+        cluster.kubectl(&["wait", "--timeout=30s", "--for=jsonpath={.status.phase}=Running", &format!("pod/{unready}")]).unwrap();
+        let of = Move::plan(&client, "unready", &unready, None).await;
+        let (id, copy) = (&of.plan.migration, &of.plan.copy_pod);
+        of.target.prepare(&job(id, 30)).await.unwrap();
+        let error = of.target.promote(id).await.unwrap_err();
+        println!("{error}");
+        assert!(error.kind() == ErrorKind::Timeout && error.to_string().contains("the copy to be Ready: main is running"), "{error}");
+        assert_eq!(pods(&client).get(copy).await.unwrap().metadata.labels.unwrap().into_keys().collect::<Vec<_>>(), [MIGRATION_LABEL]);
+        of.target.discard(id).await.unwrap();
     });
 }
