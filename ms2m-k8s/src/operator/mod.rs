@@ -1,5 +1,6 @@
 //! [`Operator`]: the controller of the resource.
 
+mod begin;
 mod finalizer;
 mod lead;
 mod news;
