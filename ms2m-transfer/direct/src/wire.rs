@@ -11,7 +11,7 @@ pub(crate) const PROTOCOL: &str = "ms2m-transfer/1";
 pub(crate) const ARCHIVE_BYTES: &str = "ms2m-archive-bytes";
 /// Names one call of `send`, over all its connections.
 pub(crate) const CALL: &str = "ms2m-call";
-/// Which connection of this call it is, from 0. A later one may go on, but not take over from another call.
+/// Which connection of this call it is, from 0. An earlier one than the agent knows has been given up.
 pub(crate) const ATTEMPT: &str = "ms2m-attempt";
 /// The digest of all bytes, for those who know it in advance.
 pub(crate) const DIGEST: &str = "ms2m-digest";

@@ -36,7 +36,7 @@ pub(super) const CRIU: Real = Real {
 pub(super) const CLUSTER: Real = Real {
     tests: Declared { feature: "cluster-tests", prefixes: &["cluster_"] },
     needs: &[provide::root_user, provide::rabbitmq, provide::registry, provide::sid_root, provide::kubernetes],
-    programs: &["ms2m", "ms2m-agent", "ms2m-testkit-cluster"],
+    programs: &["ms2m", "ms2m-agent", "ms2m-controller", "ms2m-runtime", "counter", "ms2m-testkit-cluster"],
     one_at_a_time: true,
 };
 

@@ -25,8 +25,8 @@ pub(crate) struct Call {
     pub(crate) attempt: u32,
 }
 
-/// A request may have been on its way for so long when later ones have overtaken it. What seems to be later by more is of another clock.
-const LATE_MAX_US: u64 = 60_000_000;
+/// Calls that have begun closer together than this are of one clock. A request is not on its way for so long.
+const ONE_CLOCK_US: u64 = 60_000_000;
 
 impl Call {
     /// When it began, by its client's clock, if the name says so.
@@ -34,14 +34,15 @@ impl Call {
         u64::from_str_radix(self.name.split_once('-')?.0, 16).ok()
     }
 
-    /// Whether its client has given it up since, for this one or for another connection of the same call.
-    fn is_overtaken_by(&self, owner: &Self) -> bool {
+    /// Whether it is later than who has the part. A request can be overtaken on its way: its client has given it up since, for another connection or
+    /// another call. And the first connection of a later call may never have come.
+    fn may_take_from(&self, owner: &Self) -> bool {
         if self.name == owner.name {
-            return self.attempt < owner.attempt;
+            return self.attempt >= owner.attempt;
         }
         match (self.begun_us(), owner.begun_us()) {
-            (Some(ours), Some(theirs)) => ours < theirs && theirs - ours < LATE_MAX_US,
-            _ => false,
+            (Some(ours), Some(theirs)) if ours.abs_diff(theirs) < ONE_CLOCK_US => ours >= theirs,
+            _ => self.attempt == 0,
         }
     }
 }
@@ -80,8 +81,7 @@ pub(crate) struct Lease {
 }
 
 impl Store {
-    /// Takes a part over. A call that is new stops the one before it; a call that only comes again must not have been stopped, and a request that
-    /// has been overtaken on its way stops nobody.
+    /// Takes a part over. The later call stops the one before it, and the later connection of a call the earlier one.
     pub(crate) async fn lease(self: &Arc<Self>, migration: &MigrationId, part: Part, call: &Call) -> Result<Lease> {
         let taken = || {
             let message = "a later call sends this part now; this one has ended";
@@ -94,8 +94,7 @@ impl Store {
             let new = || Owner { call: call.clone(), stop: stop.clone() };
             if let Some(slot) = slots.get(&key) {
                 let mut owner = slot.owner();
-                let stopped = call.attempt > 0 && owner.call.name != call.name;
-                if stopped || call.is_overtaken_by(&owner.call) {
+                if !call.may_take_from(&owner.call) {
                     return Err(taken());
                 }
                 owner.stop.cancel();
@@ -253,15 +252,18 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_overtaken_on_its_way_is_known() {
+    fn the_later_one_takes_the_part_and_no_other() {
         for (late, owner) in [(call(7, 0), call(7, 1)), (call(7, 2), call(7, 3)), (call(7, 0), call(8, 0)), (call(7, 5), call(60, 0))] {
-            assert!(late.is_overtaken_by(&owner), "{late:?} {owner:?}");
-            assert!(!owner.is_overtaken_by(&late), "{owner:?} {late:?}");
+            assert!(!late.may_take_from(&owner), "{late:?} {owner:?}");
+            assert!(owner.may_take_from(&late), "{owner:?} {late:?}");
         }
-        // The same once more is a repetition; and clocks are set.
-        let named = |name: &str| Call { name: name.to_owned(), attempt: 0 };
-        for (one, other) in [(call(7, 1), call(7, 1)), (call(7, 0), call(600, 0)), (named(""), call(7, 0)), (named("old"), named("new"))] {
-            assert!(!one.is_overtaken_by(&other), "{one:?} {other:?}");
+        // Its first connection has never come.
+        assert!(call(8, 3).may_take_from(&call(7, 1)));
+        // Without a clock in common, a new call is later, and one that comes again has been stopped.
+        let named = |name: &str, attempt| Call { name: name.to_owned(), attempt };
+        for (one, other) in [(call(7, 0), call(600, 0)), (named("", 0), call(7, 0)), (named("old", 0), named("new", 0))] {
+            assert!(one.may_take_from(&other), "{one:?} {other:?}");
+            assert!(!Call { attempt: 1, ..one.clone() }.may_take_from(&other), "{one:?} {other:?}");
         }
     }
 }
