@@ -60,12 +60,17 @@ impl GivenBundle {
         &self.bundle.cgroup
     }
 
-    /// The file in which it is marked that the container is created as usual: beside what its engine keeps for the pod, and gone with it.
+    /// The file in which it is marked that the container is created as usual: in the pod's directory of kubelet, which outlives the pod's
+    /// sandbox and the machine's restart, and goes with the pod; where kubelet keeps nothing there, beside the sandbox's files.
     #[must_use]
     pub fn marker(&self, container: &str) -> Option<PathBuf> {
-        let mounts = self.spec.mounts().iter().flatten();
-        let hostname = mounts.into_iter().find(|mount| mount.destination() == Path::new("/etc/hostname"))?.source().clone()?;
-        Some(hostname.parent()?.join(format!("ms2m-restored-{container}")))
+        let source = |at: &str| {
+            let mut mounts = self.spec.mounts().iter().flatten();
+            mounts.find(|mount| mount.destination() == Path::new(at))?.source().clone()
+        };
+        let hosts = source("/etc/hosts").filter(|file| file.file_name().is_some_and(|name| name == "etc-hosts"));
+        let beside = hosts.or_else(|| source("/etc/hostname"))?;
+        Some(beside.parent()?.join(format!("ms2m-restored-{container}")))
     }
 
     /// What is said at the gate.
@@ -74,7 +79,7 @@ impl GivenBundle {
     /// [`ErrorKind::Invalid`] when an annotation is missing or odd.
     pub fn hello(&self, migration: &str, container: &str, pod_uid: &str) -> Result<Hello> {
         let marker = self.marker(container).ok_or_else(|| {
-            let message = "the container has no /etc/hostname from its engine, beside which it could be marked as restored";
+            let message = "the container has no /etc/hosts or /etc/hostname from its engine, beside which it could be marked as restored";
             Error::fatal(ErrorKind::Unsupported, message)
         })?;
         Ok(Hello {

@@ -10,7 +10,7 @@
 //!
 //! - [`PodTarget`] is the [`RestoreTarget`](ms2m_core::RestoreTarget) of the node's agent, [`Gate`] where it meets the waiting runtimes.
 //! - [`wait`] and [`GivenBundle`] are the runtime's side.
-//! - A container that was restored is marked beside its sandbox's own files once the migration is over for it: from then on its pod's
+//! - A container that was restored is marked in its pod's directory once the migration is over for it: from then on its pod's
 //!   containers are created as usual, so that a crash restarts the application's own image.
 
 mod bundle;

@@ -167,6 +167,10 @@ impl RestoreTarget for PodTarget {
             self.gate.refuse(migration, "the migration was rolled back");
             self.end(&record).await?;
         }
-        remove_directory(&record::directory(&self.work_dir, migration))
+        let directory = record::directory(&self.work_dir, migration);
+        remove_directory(&directory)?;
+        // The migration's own, unless a source of it is here, too.
+        let _ = directory.parent().map(std::fs::remove_dir);
+        Ok(())
     }
 }

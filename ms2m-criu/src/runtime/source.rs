@@ -277,7 +277,11 @@ impl CheckpointSource for RuntimeSource {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
-        remove(&self.directory(migration))
+        let directory = self.directory(migration);
+        remove(&directory)?;
+        // The migration's own, unless a target of it is here, too.
+        let _ = directory.parent().map(std::fs::remove_dir);
+        Ok(())
     }
 }
 
