@@ -90,3 +90,32 @@ fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
         assert_eq!(act.migrations(), [migration]);
     });
 }
+
+#[test]
+fn the_controller_may_do_what_it_needs_and_no_more() {
+    let stage = Stage::start();
+    // What it needs, the moves show: it runs with these rights there.
+    stage.play(&Setting { ballast_mib: 0, rate: 10, mode: "auto" }, async |act| {
+        let controller = |what: &str| act.may("ms2m-controller", &what.split(' ').collect::<Vec<_>>());
+        for granted in ["create pods -A", "patch statefulmigrations/status -A", "get nodes", "get secrets", "update leases -n ms2m-system"]
+        {
+            assert!(controller(granted), "{granted}");
+        }
+        for refused in [
+            "get nodes/proxy",
+            "create nodes/proxy",
+            "create pods/exec -A",
+            "get pods/log -A",
+            "list secrets",
+            "get secrets -n kube-system",
+            "patch deployments -A",
+            "patch replicasets -A",
+            "patch nodes",
+            "create statefulmigrations -A",
+            "update leases -n kube-system",
+            "create rolebindings -A",
+        ] {
+            assert!(!controller(refused), "{refused}");
+        }
+    });
+}

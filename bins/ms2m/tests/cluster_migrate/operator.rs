@@ -7,8 +7,7 @@ use std::process::{Child, Command, Stdio};
 use ms2m_testkit::certificates::Authority;
 use ms2m_testkit_cluster::{Cluster, Node};
 use ms2m_testkit_machine::workspace_program;
-
-use crate::stage::KUBECONFIG;
+use serde_json::json;
 
 /// They end when dropped.
 pub(crate) struct Operator {
@@ -34,7 +33,7 @@ impl Operator {
         }
         let mut controller = cluster.command(program("ms2m-controller"));
         controller.arg("--credentials").arg(cluster.shared().join("ms2m-controller"));
-        controller.env("KUBECONFIG", KUBECONFIG);
+        controller.env("KUBECONFIG", account(cluster, "ms2m-controller"));
         operator.run("ms2m-controller", controller);
         operator
     }
@@ -49,6 +48,20 @@ impl Operator {
     pub(crate) fn is_alive(&mut self) -> bool {
         self.running.iter_mut().all(|(_, child)| child.try_wait().unwrap().is_none())
     }
+}
+
+/// A kubeconfig for one of the accounts in `ms2m-system`, with its rights and no others.
+fn account(cluster: &Cluster, name: &str) -> PathBuf {
+    let token = cluster.kubectl(&["create", "token", name, "--namespace", "ms2m-system", "--duration", "1h"]).unwrap();
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "https://10.77.0.1:6443", "certificate-authority": cluster.authority()}}],
+        "users": [{"name": "c", "user": {"token": token.trim()}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    });
+    let file = cluster.shared().join(format!("{name}.kubeconfig"));
+    std::fs::write(cluster.path(&file), config.to_string()).unwrap();
+    file
 }
 
 fn program(name: &str) -> PathBuf {

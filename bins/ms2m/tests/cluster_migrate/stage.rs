@@ -19,9 +19,10 @@ use crate::operator::Operator;
 use crate::publish::{PUBLISHERS, publish};
 
 /// As the machine sees it.
-pub(crate) const KUBECONFIG: &str = "/var/tmp/cluster/pki/admin.kubeconfig";
+const KUBECONFIG: &str = "/var/tmp/cluster/pki/admin.kubeconfig";
 const QUEUE: &str = "orders";
 const EFFECTS: &str = "orders.out";
+const SECRET: &str = "broker";
 /// Generous: a loaded machine is no error.
 const WITHIN: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
@@ -45,7 +46,6 @@ pub(crate) struct Stage {
 pub(crate) struct Act<'a> {
     stage: &'a Stage,
     setting: &'a Setting,
-    url: String,
     management: String,
 }
 
@@ -54,7 +54,9 @@ impl Stage {
         let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
         let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
         let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
-        cluster.apply(include_str!("../../../../deploy/crds/statefulmigrations.yaml")).unwrap();
+        // As the README says it.
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+        cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
         Self { cluster }
     }
@@ -78,6 +80,10 @@ impl Stage {
             admin.declare(name, &QueueOptions { kind, single_active_consumer: false, bytes_max: None }).await.unwrap();
         }
         self.deploy(setting, &url, &management);
+        // Who may read the Secret is decided in its namespace.
+        let account = "--serviceaccount=ms2m-system:ms2m-controller";
+        self.cluster.kubectl(&["create", "secret", "generic", SECRET, &format!("--from-literal=url={url}")]).unwrap();
+        self.cluster.kubectl(&["create", "rolebinding", "ms2m-broker-secrets", "--clusterrole=ms2m-broker-secrets", account]).unwrap();
         let begun = Instant::now();
         while admin.queue_status(QUEUE).await.unwrap().is_none_or(|status| status.consumers == 0) {
             assert!(begun.elapsed() < WITHIN, "the counter does not consume");
@@ -88,7 +94,7 @@ impl Stage {
         let publisher = |number| tokio::spawn(publish(Arc::clone(&broker), QUEUE.to_owned(), number, setting.rate, Arc::clone(&stop)));
         let publishers: Vec<_> = (0..PUBLISHERS).map(publisher).collect();
         sleep(Duration::from_secs(1)).await;
-        act(&Act { stage: self, setting, url, management }).await;
+        act(&Act { stage: self, setting, management }).await;
         assert!(operator.is_alive(), "one of ms2m's programs has ended");
 
         stop.store(true, Ordering::Relaxed);
@@ -146,7 +152,7 @@ impl Act<'_> {
 
     /// What is asked for beside pod and node.
     pub(crate) fn consumed(&self) -> [&str; 8] {
-        ["--queue", QUEUE, "--broker", &self.url, "--management", &self.management, "--mode", self.setting.mode]
+        ["--queue", QUEUE, "--broker-secret", SECRET, "--management", &self.management, "--mode", self.setting.mode]
     }
 
     /// The consumer moves to the other node; the report.
@@ -162,6 +168,13 @@ impl Act<'_> {
     pub(crate) fn migrations(&self) -> Vec<String> {
         let found = self.stage.get(&["statefulmigrations"]);
         found["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Whether an account of `ms2m-system` may do this.
+    pub(crate) fn may(&self, account: &str, what: &[&str]) -> bool {
+        let who = format!("--as=system:serviceaccount:ms2m-system:{account}");
+        // It says no by its exit status.
+        self.stage.cluster.kubectl(&[&["auth", "can-i", &who], what].concat()).is_ok_and(|said| said.trim() == "yes")
     }
 
     /// Waits until the controller has made something for a migration that cannot go on.
