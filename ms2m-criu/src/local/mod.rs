@@ -21,7 +21,7 @@ mod mount;
 mod namespace;
 mod network;
 mod push;
-mod record;
+pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod surroundings;
 mod target;

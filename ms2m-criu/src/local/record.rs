@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ms2m_core::{Error, ErrorKind, InstanceId, MigrationId, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{io, make_directory, write};
@@ -18,13 +19,22 @@ pub(super) struct Record {
     pub(super) promoted: bool,
 }
 
-pub(super) fn directory(work_dir: &Path, migration: &MigrationId) -> PathBuf {
+impl Kept for Record {
+    const FILE: &'static str = "copy.json";
+}
+
+/// Files of one migration's copy.
+pub(crate) fn directory(work_dir: &Path, migration: &MigrationId) -> PathBuf {
     work_dir.join("migrations").join(migration.as_str()).join("copy")
 }
 
-impl Record {
-    pub(super) fn load(work_dir: &Path, migration: &MigrationId) -> Result<Option<Self>> {
-        let file = directory(work_dir, migration).join("copy.json");
+/// What is kept of one migration's copy, in a file.
+pub(crate) trait Kept: Serialize + DeserializeOwned {
+    /// Its name.
+    const FILE: &'static str;
+
+    fn load(work_dir: &Path, migration: &MigrationId) -> Result<Option<Self>> {
+        let file = directory(work_dir, migration).join(Self::FILE);
         match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
                 Error::fatal(ErrorKind::Corrupt, "the record of the copy cannot be read").with("file", file.display()).caused_by(error)
@@ -35,12 +45,13 @@ impl Record {
     }
 
     /// Replaces it as a whole: a half-written one would hide a living copy.
-    pub(super) fn store(&self, work_dir: &Path, migration: &MigrationId) -> Result<()> {
+    fn store(&self, work_dir: &Path, migration: &MigrationId) -> Result<()> {
         let directory = directory(work_dir, migration);
         make_directory(&directory, 0o700)?;
         let json = serde_json::to_string(self)
             .map_err(|error| Error::fatal(ErrorKind::Invalid, "the record of the copy cannot be written").caused_by(error))?;
-        let (new, file) = (directory.join("copy.json.new"), directory.join("copy.json"));
+        let file = directory.join(Self::FILE);
+        let new = file.with_extension("json.new");
         write(&new, &json)?;
         std::fs::rename(&new, &file).map_err(io("the record", &file))
     }

@@ -15,7 +15,7 @@ use super::arrival::{Arrivals, Arrived};
 use super::bundle::{Bundle, remove_directory};
 use super::cgroup::Cgroup;
 use super::network::Namespace;
-use super::record::{self, Record};
+use super::record::{self, Kept as _, Record};
 use super::restore::How;
 use super::template::Template;
 use super::{check, connections, hostname, mount, push, restore, surroundings};

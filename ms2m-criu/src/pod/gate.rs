@@ -1,12 +1,13 @@
 //! [`Gate`]: where the node's waiting runtimes meet its agent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -16,6 +17,8 @@ use super::wire::{Hello, LINE_BYTES_MAX, Order, Outcome};
 
 /// Runtimes that may wait at a time.
 const WAITING_MAX: usize = 256;
+/// Migrations of which it is remembered that they are over.
+const OVER_MAX: usize = 1024;
 /// For a line that is due at once.
 const WITHIN: Duration = Duration::from_secs(5);
 
@@ -28,8 +31,19 @@ pub struct Gate(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     waiting: Mutex<HashMap<Key, Waiting>>,
+    /// Whoever comes for these is sent away at once: a kubelet tries again what has failed.
+    over: Mutex<VecDeque<Over>>,
     /// Sees a new number whenever somebody has come.
     came: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Over {
+    migration: MigrationId,
+    pod_uid: String,
+    /// All of them, unless one is named.
+    container: Option<String>,
+    reason: String,
 }
 
 #[derive(Debug)]
@@ -58,7 +72,7 @@ impl Gate {
         }
         let listener = UnixListener::bind(socket).map_err(cannot)?;
         std::fs::set_permissions(socket, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(cannot)?;
-        let gate = Self(Arc::new(Inner { waiting: Mutex::default(), came: watch::channel(0).0 }));
+        let gate = Self(Arc::new(Inner { waiting: Mutex::default(), over: Mutex::default(), came: watch::channel(0).0 }));
         tokio::spawn(accept(listener, Arc::downgrade(&gate.0)));
         Ok(gate)
     }
@@ -96,7 +110,9 @@ impl Gate {
             Error::undo(ErrorKind::NotFound, message).with("container", container)
         };
         let (tell, outcome) = oneshot::channel();
-        self.take(migration, container).ok_or_else(gone)?.order.send((order, tell)).map_err(|_| gone())?;
+        let waiting = self.take(migration, container).ok_or_else(gone)?;
+        self.end(migration, &waiting.hello.pod_uid, Some(container), "it has been restored once, and is not restored a second time");
+        waiting.order.send((order, tell)).map_err(|_| gone())?;
         let late = |_| Error::undo(ErrorKind::Timeout, "the copy was not restored in time").with("container", container);
         match timeout(within, outcome).await.map_err(late)?.map_err(|_| gone())? {
             Outcome::Restored { restore_us } => Ok(Duration::from_micros(restore_us)),
@@ -104,15 +120,34 @@ impl Gate {
         }
     }
 
-    /// Sends away whoever waits for a migration.
-    pub(super) fn refuse(&self, migration: &MigrationId, reason: &str) {
+    /// Sends away whoever waits for a migration in this pod, and whoever will.
+    pub(super) fn refuse(&self, migration: &MigrationId, pod_uid: &str, reason: &str) {
+        self.end(migration, pod_uid, None, reason);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let names: Vec<_> = waiting.keys().filter(|(of, _)| of == migration).cloned().collect();
+        let of_the_pod = |(key, one): (&Key, &Waiting)| (key.0 == *migration && one.hello.pod_uid == pod_uid).then(|| key.clone());
+        let names: Vec<_> = waiting.iter().filter_map(of_the_pod).collect();
         for name in names {
             if let Some(one) = waiting.remove(&name) {
                 let _ = one.order.send((Order::Refuse { reason: reason.to_owned() }, oneshot::channel().0));
             }
         }
+    }
+
+    fn end(&self, migration: &MigrationId, pod_uid: &str, container: Option<&str>, reason: &str) {
+        let mut over = self.0.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if over.len() >= OVER_MAX {
+            over.pop_front();
+        }
+        let (migration, pod_uid, container) = (migration.clone(), pod_uid.to_owned(), container.map(str::to_owned));
+        over.push_back(Over { migration, pod_uid, container, reason: reason.to_owned() });
+    }
+
+    /// Why nobody needs to wait for this any more.
+    fn is_over(&self, hello: &Hello) -> Option<String> {
+        let over = self.0.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = |over: &&Over| over.container.as_ref().is_none_or(|container| *container == hello.container);
+        let of = |over: &&Over| over.migration == hello.migration && over.pod_uid == hello.pod_uid;
+        over.iter().rev().find(|over| of(over) && named(over)).map(|over| over.reason.clone())
     }
 
     fn take(&self, migration: &MigrationId, container: &str) -> Option<Waiting> {
@@ -132,8 +167,9 @@ async fn accept(listener: UnixListener, gate: std::sync::Weak<Inner>) {
         let Some(inner) = gate.upgrade() else { return };
         match accepted {
             Ok((stream, _)) => {
-                let root = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0);
-                if root && serving.len() < WAITING_MAX {
+                // Root, as a rule: who else could be its like?
+                let own = stream.peer_cred().is_ok_and(|peer| peer.uid() == 0 || peer.uid() == rustix::process::geteuid().as_raw());
+                if own && serving.len() < WAITING_MAX {
                     serving.spawn(serve(stream, Gate(inner)));
                 }
             }
@@ -157,6 +193,9 @@ async fn attend(stream: UnixStream, gate: &Gate) -> std::io::Result<()> {
     let mut line = String::new();
     timeout(WITHIN, from.read_line(&mut line)).await??;
     let hello: Hello = serde_json::from_str(&line)?;
+    if let Some(reason) = gate.is_over(&hello) {
+        return say(&mut to, &Order::Refuse { reason }).await;
+    }
     tracing::info!(migration = %hello.migration, container = %hello.container, pod_uid = %hello.pod_uid, "a container waits for its checkpoint");
     let key = (hello.migration.clone(), hello.container.clone());
     let (order, mut ordered) = oneshot::channel();
@@ -177,11 +216,101 @@ async fn attend(stream: UnixStream, gate: &Gate) -> std::io::Result<()> {
         }
         return Ok(());
     };
-    let mut word = serde_json::to_vec(&order)?;
-    word.push(b'\n');
-    to.write_all(&word).await?;
+    say(&mut to, &order).await?;
     line.clear();
     from.read_line(&mut line).await?;
     let _ = tell.send(serde_json::from_str(&line)?);
     Ok(())
+}
+
+async fn say(to: &mut OwnedWriteHalf, order: &Order) -> std::io::Result<()> {
+    let mut word = serde_json::to_vec(order)?;
+    word.push(b'\n');
+    to.write_all(&word).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::archive::ContainerManifest;
+    use crate::pod::wait;
+
+    fn hello(container: &str) -> Hello {
+        Hello {
+            migration: migration(),
+            container: container.into(),
+            id: format!("id-{container}"),
+            pod_uid: "uid".into(),
+            cgroup: "c".into(),
+            marker: PathBuf::from("/mark"),
+        }
+    }
+
+    fn migration() -> MigrationId {
+        MigrationId::new("m-1").unwrap()
+    }
+
+    /// A runtime that waits; what it was told.
+    fn runtime(socket: &Path, container: &str) -> JoinHandle<Result<()>> {
+        let (socket, hello) = (socket.to_owned(), hello(container));
+        std::thread::spawn(move || {
+            wait(&socket, &hello, |order| match order {
+                Order::Restore { directory, .. } if directory.ends_with("good") => Ok(Duration::from_micros(7)),
+                Order::Restore { .. } => Err(Error::undo(ErrorKind::Other, "CRIU says no")),
+                Order::Refuse { reason } => Err(Error::fatal(ErrorKind::Cancelled, reason)),
+            })
+        })
+    }
+
+    fn restore(directory: &str) -> Order {
+        Order::Restore { directory: directory.into(), manifest: Box::new(ContainerManifest::default()) }
+    }
+
+    async fn order(gate: &Gate, container: &str, directory: &str) -> Result<Duration> {
+        gate.awaits(&migration(), container, "uid", WITHIN).await.unwrap();
+        gate.order(&migration(), container, restore(directory), WITHIN).await
+    }
+
+    async fn told(runtime: JoinHandle<Result<()>>) -> Result<()> {
+        tokio::task::spawn_blocking(move || runtime.join().unwrap()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_runtime_waits_is_told_and_tells() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("run/runtime.sock");
+        // Its agent comes later.
+        let (good, bad) = (runtime(&socket, "good"), runtime(&socket, "bad"));
+        let gate = Gate::open(&socket).unwrap();
+        assert_eq!(order(&gate, "good", "/x/good").await.unwrap(), Duration::from_micros(7));
+        told(good).await.unwrap();
+        let error = order(&gate, "bad", "/x/bad").await.unwrap_err();
+        assert!(error.to_string().contains("CRIU says no"), "{error}");
+        told(bad).await.unwrap_err();
+        let error = told(runtime(&socket, "good")).await.unwrap_err();
+        assert!(error.to_string().contains("not restored a second time"), "{error}");
+        assert!(gate.waiting(&migration(), "good", "uid").is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_waits_for_what_is_over_is_sent_away_also_later() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("runtime.sock");
+        let gate = Gate::open(&socket).unwrap();
+        let waits = runtime(&socket, "main");
+        gate.awaits(&migration(), "main", "uid", WITHIN).await.unwrap();
+        assert!(gate.waiting(&migration(), "main", "another pod").is_none());
+        gate.refuse(&migration(), "another pod", "that was another one");
+        assert!(gate.waiting(&migration(), "main", "uid").is_some());
+        gate.refuse(&migration(), "uid", "it was rolled back");
+        for runtime in [waits, runtime(&socket, "main"), runtime(&socket, "other")] {
+            let error = told(runtime).await.unwrap_err();
+            assert!(error.to_string().contains("it was rolled back"), "{error}");
+        }
+        let late = gate.awaits(&migration(), "main", "uid", Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::Timeout);
+    }
 }

@@ -10,13 +10,14 @@ use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, 
 
 use super::bundle::mark;
 use super::gate::Gate;
-use super::record::{self, Record};
+use super::record::Record;
 use super::wire::Order;
 use crate::criu::Criu;
 use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
 use crate::local::cgroup::Cgroup;
 use crate::local::check::Machine;
+use crate::local::record::{self, Kept as _};
 use crate::local::restore::launch_cgroup;
 use crate::runtime::Flavor;
 
@@ -164,7 +165,7 @@ impl RestoreTarget for PodTarget {
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
         let record = self.record(migration)?;
         if !record.promoted {
-            self.gate.refuse(migration, "the migration was rolled back");
+            self.gate.refuse(migration, &self.copy.pod_uid, "the migration was rolled back");
             self.end(&record).await?;
         }
         let directory = record::directory(&self.work_dir, migration);
