@@ -97,15 +97,20 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
     // What it needs, the moves show: it runs with these rights there.
     stage.play(&Setting { ballast_mib: 0, rate: 10, mode: "auto" }, async |act| {
         let controller = |what: &str| act.may("ms2m-controller", &what.split(' ').collect::<Vec<_>>());
-        for granted in ["create pods -A", "patch statefulmigrations/status -A", "get nodes", "get secrets", "update leases -n ms2m-system"]
-        {
+        for granted in [
+            "create pods -A",
+            "patch statefulmigrations --subresource=status -A",
+            "get nodes",
+            "get secrets",
+            "update leases -n ms2m-system",
+        ] {
             assert!(controller(granted), "{granted}");
         }
         for refused in [
-            "get nodes/proxy",
-            "create nodes/proxy",
-            "create pods/exec -A",
-            "get pods/log -A",
+            "get nodes --subresource=proxy",
+            "create nodes --subresource=proxy",
+            "create pods --subresource=exec -A",
+            "get pods --subresource=log -A",
             "list secrets",
             "get secrets -n kube-system",
             "patch deployments -A",
