@@ -17,6 +17,7 @@ fn running(spec: &Value) -> Value {
             "labels": { "app": "orders", "tier": "backend", "pod-template-hash": "5d" },
             "annotations": {
                 "prometheus.io/scrape": "true", "cni.projectcalico.org/podIP": "10.0.0.1", "migration.ms2m.io/predump-enabled": "true",
+                "migration.ms2m.io/queue": "orders", "migration.ms2m.io/moved-by": "m-0",
                 "controller.kubernetes.io/pod-deletion-cost": "7", "kubectl.kubernetes.io/last-applied-configuration": "{}",
             },
             "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "orders-5d", "uid": "r-1", "controller": true }],
@@ -62,7 +63,10 @@ fn the_copy_is_the_source_with_few_changes() {
     assert_eq!(copy["metadata"].get("ownerReferences"), None);
     assert_eq!(
         copy["metadata"]["annotations"],
-        json!({ "prometheus.io/scrape": "true", "migration.ms2m.io/predump-enabled": "true", RESTORE_FROM: "m-1" })
+        json!({
+            "prometheus.io/scrape": "true", "migration.ms2m.io/predump-enabled": "true", "migration.ms2m.io/queue": "orders",
+            RESTORE_FROM: "m-1",
+        })
     );
     let place = json!({ "key": "metadata.name", "operator": "In", "values": ["n2"] });
     let terms = json!({ "nodeSelectorTerms": [{ "matchFields": [place] }] });

@@ -9,7 +9,7 @@ use crate::demo::processes::consumer::ConsumerArgs;
 use crate::demo::processes::publisher::PublisherArgs;
 use crate::doctor::DoctorArgs;
 use crate::inspect::InspectArgs;
-use crate::kubernetes::{CancelArgs, DescribeArgs, ListArgs, ReportArgs};
+use crate::kubernetes::{CancelArgs, DescribeArgs, DrainArgs, ListArgs, ReportArgs};
 use crate::migrate::MigrateArgs;
 use crate::pack::PackArgs;
 use crate::transfer::TransferArgs;
@@ -38,6 +38,17 @@ pub(crate) enum Command {
     /// Whatever goes wrong before the take-over is undone: the source goes on. A pod is moved by the cluster's ms2m-controller, which this
     /// asks for and follows. --local needs root, CRIU and runc or crun; `ms2m doctor` says what is missing.
     Migrate(Box<MigrateArgs>),
+    /// Empty a node of a cluster: move its opted-in pods, then evict the others.
+    ///
+    /// Opted in is a pod with the annotations migration.ms2m.io/queue and migration.ms2m.io/broker-secret. The node is cordoned, each of
+    /// them is moved by a migration of its own, some at a time, and when all have moved the others are evicted as `kubectl drain` does it:
+    /// PodDisruptionBudgets are respected, pods of DaemonSets and static pods stay. An opted-in pod that cannot move is never evicted: it
+    /// runs on, nothing else is evicted, and the node stays cordoned. The first Ctrl-C begins nothing more and waits for the migrations
+    /// under way, the second leaves at once; migrations go on in the cluster either way, and the same command goes on from there.
+    ///
+    /// Exit status: 0 drained, 1 refused with nothing changed, 3 not drained and still cordoned, 4 drained, but one of the moved pods is
+    /// not proven exact.
+    Drain(DrainArgs),
     /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process.
     ///
     /// One line each: result, check, reason, remedy. Exit status 1 when something fails. Changes nothing.

@@ -6,6 +6,11 @@ use tokio::sync::watch;
 
 /// Cancels at the first signal; turns the returned value true at the second.
 pub(crate) fn listen(cancel: Cancel) -> watch::Receiver<bool> {
+    listen_and_say(cancel, "rolling back and ending; once more to end at once")
+}
+
+/// The same, where the first signal means something else, which is said.
+pub(crate) fn listen_and_say(cancel: Cancel, first: &'static str) -> watch::Receiver<bool> {
     let (at_once, told) = watch::channel(false);
     tokio::spawn(async move {
         let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
@@ -15,7 +20,7 @@ pub(crate) fn listen(cancel: Cancel) -> watch::Receiver<bool> {
                 _ = terminate.recv() => {}
             }
             if count == 0 {
-                eprintln!("ms2m: rolling back and ending; once more to end at once");
+                eprintln!("ms2m: {first}");
                 cancel.cancel("interrupted");
             } else {
                 at_once.send_replace(true);

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Pack(arguments) => pack::run(arguments),
+        Command::Drain(arguments) => kubernetes::drain(&arguments),
         Command::List(arguments) => kubernetes::list(&arguments),
         Command::Describe(arguments) => kubernetes::describe(&arguments),
         Command::Cancel(arguments) => kubernetes::cancel(&arguments),

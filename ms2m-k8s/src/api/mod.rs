@@ -1,5 +1,6 @@
 //! The resource: `StatefulMigration`, as people write it and as the controller answers in its status.
 
+pub mod annotations;
 mod choices;
 mod crd;
 mod limits;

@@ -4,7 +4,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Map, Value, json};
 
 use super::source::{HOST_NAME_BYTES_MAX, SourcePod};
-use crate::api::{MIGRATION_LABEL, RESTORE_FROM};
+use crate::api::{MIGRATION_LABEL, RESTORE_FROM, annotations};
 
 /// What the API server, its admission or the scheduler add, what is about this one pod, and what must not run twice.
 const NOT_COPIED: [&str; 9] = [
@@ -31,8 +31,6 @@ const NOT_ABOUT_THE_COPY: [&str; 7] = [
     "k8s.ovn.org/",
     "migration.ms2m.io/",
 ];
-/// The opt-in to pre-dump, which is the user's word and goes with the workload.
-const PRE_DUMP: &str = "migration.ms2m.io/predump-enabled";
 /// `-m` and eight hexadecimal digits.
 const SUFFIX_BYTES: usize = 10;
 
@@ -85,7 +83,7 @@ impl Copy<'_> {
     }
 
     fn annotations(&self, source: &SourcePod) -> Map<String, Value> {
-        let kept = |key: &str| key == PRE_DUMP || !NOT_ABOUT_THE_COPY.iter().any(|prefix| key.starts_with(prefix));
+        let kept = |key: &str| annotations::KEPT.contains(&key) || !NOT_ABOUT_THE_COPY.iter().any(|prefix| key.starts_with(prefix));
         let mut annotations: Map<String, Value> = source.raw()["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.retain(|key, _| kept(key));
         annotations.insert(RESTORE_FROM.to_owned(), self.migration.as_str().into());

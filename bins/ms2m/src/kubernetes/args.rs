@@ -12,6 +12,13 @@ pub(crate) struct ClusterArgs {
     /// The namespace [default: that of the kubeconfig's context]
     #[arg(long, short, value_name = "NAME")]
     pub(crate) namespace: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// Which cluster.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AccessArgs {
     /// The context of the kubeconfig [default: its current one]
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,

@@ -3,20 +3,29 @@
 mod args;
 mod cancel;
 mod client;
+mod consumed;
 mod create;
+mod drain;
 mod follow;
 mod list;
 mod report;
+mod shown;
 
 use ms2m_core::Result;
 
 pub(crate) use self::args::{CancelArgs, DescribeArgs, ListArgs, MoveArgs, ReportArgs};
+pub(crate) use self::drain::DrainArgs;
 use crate::exit::Exit;
 use crate::migrate::MigrateArgs;
 
 /// `ms2m migrate POD`.
 pub(crate) fn migrate(args: &MigrateArgs, pod: &str) -> Exit {
     run(create::create(args, pod))
+}
+
+/// `ms2m drain`.
+pub(crate) fn drain(args: &DrainArgs) -> Exit {
+    run(drain::drain(args))
 }
 
 /// `ms2m list`.

@@ -8,6 +8,7 @@ use ms2m_k8s::api::StatefulMigration;
 
 use super::args::{ReportArgs, ReportOutput};
 use super::client::{connect, migrations, refused};
+use super::follow::is_refused;
 use super::list::told;
 use crate::exit::Exit;
 use crate::migrate::report_text;
@@ -16,6 +17,10 @@ pub(super) async fn report(args: &ReportArgs) -> Result<Exit> {
     let migrations = migrations(&connect(&args.cluster).await?);
     let migration = migrations.get(&args.migration).await.map_err(refused("look at the migration"))?;
     let report = finished(&migration)?.ok_or_else(|| {
+        if let Some(status) = migration.status.as_ref().filter(|status| is_refused(status)) {
+            let message = format!("the migration was refused, so there is no report: {}", status.message.as_deref().unwrap_or_default());
+            return Error::fatal(ErrorKind::Invalid, message).with("migration", &args.migration);
+        }
         let message = "the migration has not ended yet; `ms2m describe` says how it stands";
         Error::fatal(ErrorKind::Invalid, message).with("migration", &args.migration)
     })?;

@@ -51,7 +51,7 @@ impl Operator {
 }
 
 /// A kubeconfig for one of the accounts in `ms2m-system`, with its rights and no others.
-fn account(cluster: &Cluster, name: &str) -> PathBuf {
+pub(crate) fn account(cluster: &Cluster, name: &str) -> PathBuf {
     let token = cluster.kubectl(&["create", "token", name, "--namespace", "ms2m-system", "--duration", "1h"]).unwrap();
     let config = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "c",

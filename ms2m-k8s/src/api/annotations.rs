@@ -1,0 +1,17 @@
+//! Annotations by which a pod says what moves and what it consumes, so that nobody has to name it, and a whole node can be emptied.
+//!
+//! They belong into the template of the workload. A copy keeps them.
+
+/// The queue that the pod consumes. A pod that has it is opted in.
+pub const QUEUE: &str = "migration.ms2m.io/queue";
+/// The Secret with the broker's URL, in the pod's namespace: `NAME` or `NAME/KEY`; the key is `url` unless given.
+pub const BROKER_SECRET: &str = "migration.ms2m.io/broker-secret";
+/// RabbitMQ's management API, where it is not at port 15672 of the broker's host.
+pub const MANAGEMENT_URL: &str = "migration.ms2m.io/management-url";
+/// The container whose state moves; the first one unless given.
+pub const CONTAINER: &str = "migration.ms2m.io/container";
+/// The opt-in to pre-dump of older manifests.
+pub(crate) const PRE_DUMP: &str = "migration.ms2m.io/predump-enabled";
+
+/// The user's word, which goes with the workload.
+pub(crate) const KEPT: [&str; 5] = [QUEUE, BROKER_SECRET, MANAGEMENT_URL, CONTAINER, PRE_DUMP];
