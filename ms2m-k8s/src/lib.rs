@@ -60,7 +60,7 @@
 //! }
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = kube::Client::try_default().await?;
+//! let client = ms2m_k8s::client(kube::Config::infer().await?)?;
 //! let operator = Operator::new(client.clone(), Arc::new(Mine(client))).with_identity(std::env::var("POD_NAME")?);
 //! operator.run_as_leader("ms2m-system", async { drop(tokio::signal::ctrl_c().await) }).await?;
 //! # Ok(())
@@ -71,6 +71,7 @@
 #![deny(missing_docs)]
 
 pub mod api;
+mod client;
 mod error;
 mod operator;
 pub mod owner;
@@ -82,8 +83,9 @@ mod store;
 mod target;
 mod watch;
 
+pub use client::client;
 pub use kube;
-pub use operator::{DriverFactory, Operator};
+pub use operator::{DriverFactory, Operator, OperatorObserver};
 pub use plan::Plan;
 pub use source::KubeSource;
 pub use store::StatusStore;

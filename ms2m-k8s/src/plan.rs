@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::{Api, Client};
 use ms2m_core::{Error, ErrorKind, InstanceId, MigrationId, MigrationSpec, Result};
 
-use crate::api::{StatefulMigration, StatefulMigrationSpec};
+use crate::api::{MessageQueueConfig, StatefulMigration, StatefulMigrationSpec};
 use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Claims, SourcePod, copy_name, obstacles};
@@ -101,8 +101,10 @@ impl Plan {
     /// What no two migrations may work on at once: the queue with its broker.
     #[must_use]
     pub fn queue_key(resource: &StatefulMigration) -> String {
-        let queue = &resource.spec.message_queue_config;
-        let namespace = resource.metadata.namespace.as_deref().unwrap_or("default");
+        Self::key_of_queue(resource.metadata.namespace.as_deref().unwrap_or("default"), &resource.spec.message_queue_config)
+    }
+
+    pub(crate) fn key_of_queue(namespace: &str, queue: &MessageQueueConfig) -> String {
         let broker = match (&queue.broker_url, &queue.broker_secret_ref) {
             // Without its credentials, which do not make another broker of it.
             (Some(url), _) => url.rsplit_once('@').map_or(url.as_str(), |(_, place)| place).to_owned(),

@@ -1,6 +1,8 @@
 //! Waiting for a pod, by watching it.
 
-use std::pin::pin;
+mod many;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -10,6 +12,7 @@ use kube::runtime::watcher::watch_object;
 use ms2m_core::{Error, ErrorKind, Result, Verdict};
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::many::{Pods, shared};
 use crate::error;
 
 /// Between two attempts to watch.
@@ -24,6 +27,8 @@ pub(crate) enum Look<T> {
 }
 
 /// Looks at each state of a pod, `None` when there is none, until one is found. `what` completes "waited for".
+///
+/// A watch is a connection of its own. Where many wait at once, most of them [share](shared) one.
 pub(crate) async fn until<T>(
     pods: &Api<Pod>,
     name: &str,
@@ -32,7 +37,14 @@ pub(crate) async fn until<T>(
     mut look: impl FnMut(Option<&Pod>) -> Result<Look<T>> + Send,
 ) -> Result<T> {
     let end = Instant::now() + limit;
-    let mut states = pin!(watch_object(pods.clone(), name));
+    let (_own, shared) = many::way();
+    let mut states = match shared {
+        Some(shared) => shared.states(pods.clone(), name).boxed(),
+        None => {
+            let own = watch_object(pods.clone(), name);
+            own.map(|state| state.map(|pod| pod.map(Arc::new)).map_err(|error| error::watch(error, "watch a pod"))).boxed()
+        }
+    };
     let mut last = "the API server has not answered".to_owned();
     loop {
         let Ok(state) = timeout_at(end, states.next()).await else {
@@ -40,12 +52,11 @@ pub(crate) async fn until<T>(
             return Err(Error::retry(ErrorKind::Timeout, message).with("pod", name));
         };
         match state {
-            Some(Ok(pod)) => match look(pod.as_ref())? {
+            Some(Ok(pod)) => match look(pod.as_deref())? {
                 Look::Found(found) => return Ok(found),
                 Look::NotYet(why) => last = why,
             },
             Some(Err(error)) => {
-                let error = error::watch(error, "watch a pod");
                 if error.verdict() != Verdict::Retry {
                     return Err(error.with("pod", name));
                 }

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use kube::Client;
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_k8s::Operator;
 use ms2m_transfer_direct::Credentials;
@@ -45,14 +44,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<()> {
-    let client = Client::try_default().await.map_err(|error| {
+    let config = kube::Config::infer().await.map_err(|error| {
         let message = "there is no cluster to work for: run in a pod, or name a kubeconfig by $KUBECONFIG";
         Error::fatal(ErrorKind::Invalid, message).caused_by(error)
     })?;
+    let client = ms2m_k8s::client(config)?;
     let nodes = Nodes::new(client.clone(), args.agent_port, Credentials::from_directory(&args.credentials));
     let metrics = Arc::new(Metrics::new());
     let agents = Arc::new(Agents::new(client.clone(), nodes, args.runtime_class.clone()));
-    let mut operator = Operator::new(client, agents).with_observer(Arc::clone(&metrics) as _).with_migrations_max(args.migrations_max);
+    let mut operator = Operator::new(client, agents)
+        .with_observer(Arc::clone(&metrics) as _)
+        .with_operator_observer(Arc::clone(&metrics) as _)
+        .with_migrations_max(args.migrations_max);
     if let Some(namespace) = &args.namespace {
         operator = operator.with_namespace(namespace);
     }

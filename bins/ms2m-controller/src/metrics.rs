@@ -2,18 +2,23 @@
 
 use std::fmt;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use ms2m_core::{MigrationReport, MigrationState, Observer, Outcome};
+use ms2m_k8s::OperatorObserver;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// From a cut-over of a millisecond to a transfer of a minute.
 const SECONDS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 20.0, 60.0];
+/// From a look at what is in memory to an API server that hardly answers.
+const LOOK_SECONDS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0, 5.0];
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct Ended {
@@ -25,12 +30,19 @@ struct Took {
     part: &'static str,
 }
 
-/// Counts the ends of migrations, and measures their parts.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct Looked {
+    result: &'static str,
+}
+
+/// Counts the ends of migrations, measures their parts, and how the controller does.
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     ended: Family<Ended, Counter>,
     took: Family<Took, Histogram>,
     bytes: Counter,
+    reconciled: Family<Looked, Histogram>,
+    running: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -47,7 +59,12 @@ impl Metrics {
         registry.register("migrations", "Migrations that have ended, by outcome", ended.clone());
         registry.register_with_unit("part", "How long the parts of completed migrations took", Unit::Seconds, took.clone());
         registry.register_with_unit("transferred", "What checkpoints took of the network", Unit::Bytes, bytes.clone());
-        Self { registry: Mutex::new(registry), ended, took, bytes }
+        let reconciled = Family::<Looked, Histogram>::new_with_constructor(|| Histogram::new(LOOK_SECONDS));
+        let running = Gauge::default();
+        let help = "How long one look at a migration took; error: it is tried again";
+        registry.register_with_unit("reconcile", help, Unit::Seconds, reconciled.clone());
+        registry.register("running", "Migrations under way", running.clone());
+        Self { registry: Mutex::new(registry), ended, took, bytes, reconciled, running }
     }
 
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
@@ -92,5 +109,16 @@ impl Observer for Metrics {
         if let Some(report) = MigrationReport::of(state) {
             self.count(&report);
         }
+    }
+}
+
+impl OperatorObserver for Metrics {
+    fn on_reconcile(&self, took: Duration, failed: bool) {
+        let result = if failed { "error" } else { "ok" };
+        self.reconciled.get_or_create(&Looked { result }).observe(took.as_secs_f64());
+    }
+
+    fn on_running(&self, migrations: usize) {
+        self.running.set(i64::try_from(migrations).unwrap_or(i64::MAX));
     }
 }

@@ -1,35 +1,48 @@
 //! [`Operator`]: the controller of the resource.
 
+mod again;
 mod begin;
 mod finalizer;
 mod lead;
+mod look_after;
 mod news;
+mod observer;
 mod reconcile;
 mod running;
+mod seen;
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::StreamExt as _;
-use kube::runtime::controller::{Config, Controller};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::controller::{Action, Config, ReconcileRequest, applier, trigger_self};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::Store;
-use kube::runtime::watcher;
+use kube::runtime::reflector::{self, Store, reflector};
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use ms2m_core::{Drivers, NoObserver, Observer, Result};
-use tokio::sync::broadcast;
+use tokio::sync::Semaphore;
 
+use self::again::Again;
+use self::observer::NoOperatorObserver;
+pub use self::observer::OperatorObserver;
 use self::running::Running;
+use self::seen::Seen;
 use crate::api::StatefulMigration;
 use crate::plan::Plan;
+use crate::watch::Pods;
 
 /// The name of the controller in events, and of its lease.
 const NAME: &str = "ms2m-controller";
-/// How many resources are looked at side by side.
+/// How many resources are looked at side by side, and how many migrations begin.
 const RECONCILES_MAX: u16 = 32;
+/// How many resources are listed at once when the watch begins: a page is read as a whole.
+const PAGE: u32 = 50;
 
 /// Gives the four drivers of each migration: the one thing that an operator of one's own must bring.
 #[async_trait]
@@ -50,6 +63,7 @@ pub struct Operator {
     client: Client,
     factory: Arc<dyn DriverFactory>,
     observer: Arc<dyn Observer>,
+    operator_observer: Arc<dyn OperatorObserver>,
     namespace: Option<String>,
     identity: Option<String>,
     migrations_max: usize,
@@ -65,7 +79,15 @@ impl Operator {
     /// An operator of all namespaces, with at most 64 migrations at once.
     #[must_use]
     pub fn new(client: Client, factory: Arc<dyn DriverFactory>) -> Self {
-        Self { client, factory, observer: Arc::new(NoObserver), namespace: None, identity: None, migrations_max: 64 }
+        Self {
+            client,
+            factory,
+            observer: Arc::new(NoObserver),
+            operator_observer: Arc::new(NoOperatorObserver),
+            namespace: None,
+            identity: None,
+            migrations_max: 64,
+        }
     }
 
     /// Of one namespace only.
@@ -89,6 +111,13 @@ impl Operator {
         self
     }
 
+    /// With somebody who looks on at the controller itself, for metrics.
+    #[must_use]
+    pub fn with_operator_observer(mut self, observer: Arc<dyn OperatorObserver>) -> Self {
+        self.operator_observer = observer;
+        self
+    }
+
     /// With another limit of migrations at once; the others wait.
     #[must_use]
     pub fn with_migrations_max(mut self, migrations_max: usize) -> Self {
@@ -100,31 +129,33 @@ impl Operator {
     ///
     /// Two at once for the same resources are to be ruled out by the caller: [`run_as_leader`](Self::run_as_leader) does that.
     pub async fn run(&self, shutdown: impl Future<Output = ()>) {
-        let resources: Api<StatefulMigration> = match &self.namespace {
-            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
+        let (seen, pods): (Api<Seen>, Api<Pod>) = match &self.namespace {
+            Some(namespace) => (Api::namespaced(self.client.clone(), namespace), Api::namespaced(self.client.clone(), namespace)),
+            None => (Api::all(self.client.clone()), Api::all(self.client.clone())),
         };
-        let (ended, _) = broadcast::channel(1);
-        let controller = Controller::new(resources, watcher::Config::default()).with_config(Config::default().concurrency(RECONCILES_MAX));
+        let (known, writer) = reflector::store();
+        let changed = reflector(writer, watcher(seen, watcher::Config::default().page_size(PAGE)).default_backoff()).applied_objects();
+        let (again, next) = Again::new();
+        let queue = stream::select(trigger_self(changed, ()), next.map(ReconcileRequest::from).map(Ok));
         let context = Arc::new(Context {
             client: self.client.clone(),
             factory: Arc::clone(&self.factory),
             observer: Arc::clone(&self.observer),
+            operator_observer: Arc::clone(&self.operator_observer),
             recorder: Recorder::new(self.client.clone(), Reporter { controller: NAME.to_owned(), instance: self.identity.clone() }),
-            known: controller.store(),
-            running: Running::new(self.migrations_max, ended.clone()),
+            known,
+            pods: Pods::new(pods),
+            turns: Semaphore::new(RECONCILES_MAX.into()),
+            again,
+            running: Running::new(self.migrations_max, Arc::clone(&self.operator_observer)),
         });
-        // Whoever has waited for one that has ended is looked at again. Lagging behind only means that several have.
-        let ended = futures_util::stream::unfold(ended.subscribe(), |mut ended| async move {
-            match ended.recv().await {
-                Ok(()) | Err(broadcast::error::RecvError::Lagged(_)) => Some(((), ended)),
-                Err(broadcast::error::RecvError::Closed) => None,
-            }
-        });
-        let results = controller.reconcile_all_on(ended).run(
-            reconcile::reconcile,
-            |resource, error, _| reconcile::on_error(&resource, error),
+        let results = applier(
+            |seen, context| timed(seen, context).boxed(),
+            |seen, error, _| reconcile::on_error(&seen, error),
             Arc::clone(&context),
+            context.known.clone(),
+            queue,
+            Config::default().concurrency(RECONCILES_MAX),
         );
         let work = results.for_each(|result| async move {
             if let Err(error) = result {
@@ -136,7 +167,16 @@ impl Operator {
             () = shutdown => {}
         }
         context.running.leave();
+        context.pods.end();
     }
+}
+
+/// One look, whose time is told.
+async fn timed(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action> {
+    let begun = Instant::now();
+    let looked = reconcile::reconcile(seen, Arc::clone(&context)).await;
+    context.operator_observer.on_reconcile(begun.elapsed(), looked.is_err());
+    looked
 }
 
 /// What every look at a resource needs.
@@ -144,9 +184,20 @@ struct Context {
     client: Client,
     factory: Arc<dyn DriverFactory>,
     observer: Arc<dyn Observer>,
+    operator_observer: Arc<dyn OperatorObserver>,
     recorder: Recorder,
-    known: Store<StatefulMigration>,
+    known: Store<Seen>,
+    pods: Pods,
+    /// To begin, or to be gone on with.
+    turns: Semaphore,
+    again: Again,
     running: Running,
+}
+
+impl Context {
+    fn resources(&self, namespace: &str) -> Api<StatefulMigration> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
 }
 
 /// When a resource that waits for something outside is looked at again.

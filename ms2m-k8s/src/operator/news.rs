@@ -12,12 +12,14 @@ use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::running::Running;
 use crate::api::{ProgressStatus, StatefulMigration};
 
 /// Events that wait to be published; more than a migration has phases.
 const EVENTS_MAX: usize = 64;
-/// How often the progress is written at most.
+/// How often the progress is written at most: of one migration, and of all together.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+const PROGRESS_OF_ALL_EVERY: Duration = Duration::from_millis(20);
 /// How long writing one may take.
 const LAST: Duration = Duration::from_secs(5);
 
@@ -127,7 +129,7 @@ impl Observer for News {
 
 impl Writer {
     /// Writes until the driver is gone, and then what is left.
-    pub(super) async fn write(self, recorder: &Recorder, about: &ObjectReference, resources: &Api<StatefulMigration>) {
+    pub(super) async fn write(self, running: &Running, recorder: &Recorder, about: &ObjectReference, resources: &Api<StatefulMigration>) {
         let Self { mut events, mut progress } = self;
         let published = async {
             while let Some(event) = events.recv().await {
@@ -146,7 +148,8 @@ impl Writer {
                 if !matches!(told, Ok(Ok(_))) {
                     tracing::debug!(name, "the progress could not be written");
                 }
-                sleep(PROGRESS_EVERY).await;
+                let all = u32::try_from(running.count()).unwrap_or(u32::MAX);
+                sleep(PROGRESS_EVERY.max(PROGRESS_OF_ALL_EVERY.saturating_mul(all))).await;
             }
         };
         tokio::join!(published, written);

@@ -1,4 +1,4 @@
-//! One look at a resource.
+//! One look at a resource: quick, because what takes its time runs in a task of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,66 +7,57 @@ use k8s_openapi::jiff;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use ms2m_core::{Cancel, Error, Phase, Result, Verdict};
 use serde_json::json;
 
-use super::begin::{begin, go_on};
 use super::running::Busy;
-use super::{AGAIN, Context, finalizer};
+use super::seen::Seen;
+use super::{AGAIN, Context, finalizer, look_after};
 use crate::api::{StatefulMigration, StatefulMigrationStatus};
 use crate::error;
-use crate::plan::Plan;
 use crate::status::{Holds, set_condition};
-use crate::store::state_of;
 
 /// Why it is cancelled.
 pub(super) const DELETED: &str = "the migration was deleted";
 
-pub(super) async fn reconcile(resource: Arc<StatefulMigration>, context: Arc<Context>) -> Result<Action> {
-    let namespace = resource.metadata.namespace.as_deref().unwrap_or("default");
-    let resources: Api<StatefulMigration> = Api::namespaced(context.client.clone(), namespace);
-    let uid = resource.metadata.uid.clone().unwrap_or_default();
-    let deleted = resource.metadata.deletion_timestamp.is_some();
-    if context.running.runs(&uid, deleted.then_some(DELETED)) {
+pub(super) async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<Action> {
+    if context.running.runs(seen.uid(), seen.is_deleted().then_some(DELETED)) {
         return Ok(Action::await_change());
     }
-    // What was seen may be older than what has just ended here.
-    let Some(resource) = resources
-        .get_opt(resource.metadata.name.as_deref().unwrap_or_default())
-        .await
-        .map_err(|error| error::api(error, "read the migration"))?
-    else {
-        return Ok(Action::await_change());
-    };
-    if resource.metadata.uid.as_deref() != Some(uid.as_str()) {
-        return Ok(Action::await_change());
+    let resources = context.resources(seen.namespace());
+    if seen.ended_at().is_some() {
+        return after_the_end(&resources, &seen).await;
     }
-    let deleted = resource.metadata.deletion_timestamp.is_some();
-    let state = state_of(&resource)?;
-    match state {
-        _ if has_ended(&resource) => after_the_end(&resources, &resource).await,
-        None if deleted => finalizer::set(&resources, &resource, false).await.map(|()| Action::await_change()),
-        None => begin(&context, &resources, resource).await,
-        Some(state) => go_on(&context, &resources, resource, state).await,
+    if seen.is_deleted() && !seen.has_begun() {
+        return finalizer::set(&resources, &*seen, false).await.map(|()| Action::await_change());
+    }
+    match reserve(&context, &seen) {
+        Ok(cancel) => {
+            let (uid, task) = (seen.uid().to_owned(), look_after::look_after(Arc::clone(&context), seen, cancel));
+            context.running.start(&uid, task);
+            Ok(Action::await_change())
+        }
+        Err(busy) => wait(&context, &resources, &seen, &busy).await,
     }
 }
 
-pub(super) fn on_error(resource: &StatefulMigration, error: &Error) -> Action {
-    let (namespace, name) = (resource.metadata.namespace.as_deref(), resource.metadata.name.as_deref());
-    tracing::warn!(namespace, name, %error, "a migration cannot be looked after now: it is tried again");
-    Action::requeue(if error.verdict() == Verdict::Retry { Duration::from_secs(1) } else { Duration::from_secs(30) })
+pub(super) fn on_error(seen: &Seen, error: &Error) -> Action {
+    tracing::warn!(namespace = seen.namespace(), name = seen.name(), %error, "a migration cannot be looked after now: it is tried again");
+    Action::requeue(pause_after(error))
 }
 
-fn has_ended(resource: &StatefulMigration) -> bool {
-    resource.status.as_ref().is_some_and(|status| status.phase.is_some_and(Phase::is_final) && status.completion_time.is_some())
+/// Before something is tried again.
+pub(super) fn pause_after(error: &Error) -> Duration {
+    if error.verdict() == Verdict::Retry { Duration::from_secs(1) } else { Duration::from_secs(30) }
 }
 
 /// Nothing is owed any more, so nothing keeps the resource.
-async fn after_the_end(resources: &Api<StatefulMigration>, resource: &StatefulMigration) -> Result<Action> {
-    finalizer::set(resources, resource, false).await?;
-    let ended = resource.status.as_ref().and_then(|status| status.completion_time.as_ref());
-    let (Some(seconds), Some(ended), None) = (resource.spec.ttl_seconds_after_finished, ended, &resource.metadata.deletion_timestamp)
-    else {
+async fn after_the_end(resources: &Api<StatefulMigration>, seen: &Seen) -> Result<Action> {
+    if seen.has_finalizer() {
+        finalizer::set(resources, seen, false).await?;
+    }
+    let (Some(seconds), Some(ended), false) = (seen.ttl_seconds(), seen.ended_at(), seen.is_deleted()) else {
         return Ok(Action::await_change());
     };
     let age = jiff::Timestamp::now().duration_since(ended.0);
@@ -74,50 +65,48 @@ async fn after_the_end(resources: &Api<StatefulMigration>, resource: &StatefulMi
     if left.is_positive() {
         return Ok(Action::requeue(left.unsigned_abs()));
     }
-    let only_this = Preconditions { uid: resource.metadata.uid.clone(), resource_version: None };
-    let name = resource.metadata.name.as_deref().unwrap_or_default();
-    match resources.delete(name, &DeleteParams::default().preconditions(only_this)).await {
+    let only_this = Preconditions { uid: Some(seen.uid().to_owned()), resource_version: None };
+    match resources.delete(seen.name(), &DeleteParams::default().preconditions(only_this)).await {
         Ok(_) => Ok(Action::await_change()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Action::await_change()),
         Err(error) => Err(error::api(error, "remove a migration whose time is over")),
     }
 }
 
-fn keys(resource: &StatefulMigration) -> Vec<String> {
-    let namespace = resource.metadata.namespace.as_deref().unwrap_or("default");
-    vec![format!("queue {}", Plan::queue_key(resource)), format!("pod {namespace}/{}", resource.spec.source_pod)]
-}
-
 /// Reserves queue and source. One that has begun before a crash comes before one that has not.
-pub(super) fn reserve(context: &Context, resource: &StatefulMigration, has_begun: bool) -> Result<Cancel, Busy> {
-    let (uid, name) = (resource.metadata.uid.as_deref().unwrap_or_default(), resource.metadata.name.as_deref().unwrap_or_default());
-    let keys = keys(resource);
-    let owed = context.known.state().into_iter().filter(|_| !has_begun).find_map(|other| {
-        let begun = other.status.as_ref().is_some_and(|status| status.engine.is_some()) && !has_ended(&other);
-        let key = self::keys(&other).into_iter().find(|key| keys.contains(key));
-        let other_name = other.metadata.name.clone().unwrap_or_default();
-        (begun && other.metadata.uid.as_deref() != Some(uid)).then_some(())?;
-        Some(Busy::Key { name: other_name, key: key? })
-    });
-    match owed {
-        Some(busy) => Err(busy),
-        None => context.running.reserve(uid, name, keys),
+fn reserve(context: &Context, seen: &Seen) -> Result<Cancel, Busy> {
+    if !seen.has_begun() {
+        let owed = context.known.find(|other| {
+            other.has_begun()
+                && other.ended_at().is_none()
+                && other.uid() != seen.uid()
+                && other.keys().iter().any(|key| seen.keys().contains(key))
+        });
+        if let Some(other) = owed {
+            let key = other.keys().iter().find(|key| seen.keys().contains(key)).cloned().unwrap_or_default();
+            return Err(Busy::Key { name: other.name().to_owned(), key });
+        }
     }
+    context.running.reserve(seen.uid(), seen.name(), seen.keys().to_vec())
 }
 
-pub(super) async fn wait(resources: &Api<StatefulMigration>, resource: &StatefulMigration, busy: Busy) -> Result<Action> {
+async fn wait(context: &Context, resources: &Api<StatefulMigration>, seen: &Seen, busy: &Busy) -> Result<Action> {
     let (reason, message) = match busy {
         Busy::Key { name, key } => ("Busy", format!("migration {name} works on the same {key}: this one begins when that has ended")),
         Busy::Full => {
             ("TooMany", "as many migrations run as this controller may run at once: this one begins when one of them has ended".to_owned())
         }
     };
-    let mut status = known(resource);
-    if status.message.as_deref() != Some(message.as_str()) {
-        status.phase = Some(Phase::Pending);
-        status.message = Some(message.clone());
-        set_condition(&mut status, "Waiting", Holds::Yes, reason, message);
-        write(resources, resource, &status).await?;
+    context.again.wait(ObjectRef::from_obj(seen), busy);
+    if !seen.has_begun() && seen.message() != Some(message.as_str()) {
+        let found = resources.get_opt(seen.name()).await.map_err(|error| error::api(error, "read the migration"))?;
+        if let Some(resource) = found.filter(|found| found.metadata.uid.as_deref() == Some(seen.uid())) {
+            let mut status = known(&resource);
+            status.phase = Some(Phase::Pending);
+            status.message = Some(message.clone());
+            set_condition(&mut status, "Waiting", Holds::Yes, reason, message);
+            write(resources, &resource, &status).await?;
+        }
     }
     Ok(Action::requeue(AGAIN))
 }

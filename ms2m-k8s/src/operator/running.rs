@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ms2m_core::Cancel;
-use tokio::sync::broadcast;
 use tokio::task::AbortHandle;
+
+use super::OperatorObserver;
 
 /// Who works on what.
 #[derive(Debug)]
 pub(super) struct Running {
     migrations_max: usize,
-    ended: broadcast::Sender<()>,
+    observer: Arc<dyn OperatorObserver>,
     all: Mutex<HashMap<String, One>>,
 }
 
@@ -22,6 +23,10 @@ struct One {
     keys: Vec<String>,
     cancel: Cancel,
     task: Option<AbortHandle>,
+}
+
+fn at_work(all: &HashMap<String, One>) -> usize {
+    all.values().filter(|one| !one.keys.is_empty()).count()
 }
 
 /// Why a migration must wait.
@@ -34,8 +39,8 @@ pub(super) enum Busy {
 }
 
 impl Running {
-    pub(super) fn new(migrations_max: usize, ended: broadcast::Sender<()>) -> Self {
-        Self { migrations_max, ended, all: Mutex::default() }
+    pub(super) fn new(migrations_max: usize, observer: Arc<dyn OperatorObserver>) -> Self {
+        Self { migrations_max, observer, all: Mutex::default() }
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<String, One>> {
@@ -60,24 +65,34 @@ impl Running {
         if let Some((one, key)) = taken {
             return Err(Busy::Key { name: one.name.clone(), key: key.clone() });
         }
-        if all.len() >= self.migrations_max {
+        if at_work(&all) >= self.migrations_max {
             return Err(Busy::Full);
         }
         let cancel = Cancel::new();
         all.insert(uid.to_owned(), One { name: name.to_owned(), keys, cancel: cancel.clone(), task: None });
+        self.observer.on_running(at_work(&all));
         Ok(cancel)
     }
 
-    /// Gives the keys back of one that has not begun and will try again. Nobody is told: everybody would look at everything at once, again and again.
-    pub(super) fn give_back(&self, uid: &str) {
-        self.all().remove(uid);
+    /// Gives the keys back of one that has not begun and will try again: until then others may have them.
+    pub(super) fn rest(&self, uid: &str) {
+        let mut all = self.all();
+        if let Some(one) = all.get_mut(uid) {
+            one.keys.clear();
+        }
+        self.observer.on_running(at_work(&all));
     }
 
-    /// Gives the keys back of one that has ended, and lets those who wait know.
-    pub(super) fn release(&self, uid: &str) {
-        self.give_back(uid);
-        // Nobody listens any more when the operator has been told to end.
-        let _ = self.ended.send(());
+    /// Gives its keys back.
+    pub(super) fn give_back(&self, uid: &str) {
+        let mut all = self.all();
+        all.remove(uid);
+        self.observer.on_running(at_work(&all));
+    }
+
+    /// How many are at work.
+    pub(super) fn count(&self) -> usize {
+        at_work(&self.all())
     }
 
     /// Runs what was reserved for.
