@@ -19,12 +19,16 @@
 //!
 //! A roll-back deletes the copy's pod; the source was never touched.
 //!
+//! A StatefulSet adopts no pod of another name, and makes one of the same name only when the source is gone. So there, as the [`Strategy`] says, the source is ended once
+//! its checkpoint has arrived, and the StatefulSet's next pod is the copy ([`SuccessorTarget`]); or a copy of another name stands in for it, and a second migration
+//! brings the state home to the next pod, which waits for it.
+//!
 //! # An operator of one's own
 //! ```no_run
 //! use std::sync::Arc;
 //!
 //! use ms2m_core::{CheckpointSource, Drivers, ReplayBroker, RestoreTarget, Result, TransferBackend};
-//! use ms2m_k8s::{DriverFactory, KubeSource, KubeTarget, NodeTargets, Operator, Placed, Plan};
+//! use ms2m_k8s::{DriverFactory, NodeTargets, Operator, Placed, Plan, PodDrivers};
 //!
 //! # fn source_agent(_: &Plan) -> Arc<dyn CheckpointSource> { unimplemented!() }
 //! # fn target_agent(_: &Placed) -> Arc<dyn RestoreTarget> { unimplemented!() }
@@ -50,12 +54,8 @@
 //! #[async_trait::async_trait]
 //! impl DriverFactory for Mine {
 //!     async fn drivers(&self, plan: &Plan) -> Result<Drivers> {
-//!         Ok(Drivers {
-//!             source: Arc::new(KubeSource::new(&self.0, plan, source_agent(plan))),
-//!             transfer: transfer(plan),
-//!             target: Arc::new(KubeTarget::new(&self.0, plan, Arc::new(Nodes)).with_runtime_class_name("ms2m")),
-//!             broker: broker(&plan.broker_url(&self.0).await?),
-//!         })
+//!         let PodDrivers { source, target } = PodDrivers::new(&self.0, plan, source_agent(plan), Arc::new(Nodes), Some("ms2m"));
+//!         Ok(Drivers { source, transfer: transfer(plan), target, broker: broker(&plan.broker_url(&self.0).await?) })
 //!     }
 //! }
 //!
@@ -72,7 +72,9 @@
 
 pub mod api;
 mod client;
+mod drivers;
 mod error;
+mod home;
 mod operator;
 pub mod owner;
 mod plan;
@@ -80,13 +82,17 @@ pub mod pod;
 mod source;
 mod status;
 mod store;
+mod strategy;
+mod successor;
 mod target;
 mod watch;
 
 pub use client::client;
+pub use drivers::PodDrivers;
 pub use kube;
 pub use operator::{DriverFactory, Operator, OperatorObserver};
 pub use plan::Plan;
 pub use source::KubeSource;
 pub use store::StatusStore;
-pub use target::{KubeTarget, NodeTargets, Placed};
+pub use strategy::Strategy;
+pub use target::{KubeTarget, NodeTargets, Placed, SuccessorTarget};

@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::{Api, Client};
-use ms2m_core::{Error, ErrorKind, InstanceId, MigrationId, MigrationSpec, Result};
+use ms2m_core::{Error, ErrorKind, HandoverChoice, InstanceId, MigrationId, MigrationSpec, Result};
 
-use crate::api::{MessageQueueConfig, StatefulMigration, StatefulMigrationSpec};
+use crate::api::{HandoverMode, MessageQueueConfig, STANDS_IN_FOR, StatefulMigration, StatefulMigrationSpec};
 use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Claims, SourcePod, copy_name, obstacles};
+use crate::strategy::Strategy;
 
 /// Everything that drivers need to know of one migration. It can be made again from the resource alone, also when the source is gone.
 #[derive(Clone, PartialEq, Debug)]
@@ -30,6 +31,8 @@ pub struct Plan {
     pub copy_pod: String,
     /// The Deployment of the source.
     pub deployment: Option<String>,
+    /// In which order the two pods live.
+    pub strategy: Strategy,
 }
 
 impl Plan {
@@ -43,21 +46,26 @@ impl Plan {
         let source = SourcePod::read(client, &namespace, &spec.source_pod).await?;
         let container = source.container(spec.container_name.as_deref())?.to_owned();
         let owner = Owner::of(client, source.pod()).await?;
-        let mut obstacles = obstacles(&source, &container, spec.target_node.as_deref(), &claims(client, &source).await?);
-        if let Owner::StatefulSet { name } = &owner {
-            obstacles.push(format!("it belongs to StatefulSet {name}, whose pods cannot be migrated yet"));
-        }
+        let strategy = Strategy::choose(spec.migration_strategy, spec.target_node.as_deref(), &owner, &source)?;
+        // A stand-in's way home may be as short as that.
+        let target_node = spec.target_node.as_deref().filter(|_| !matches!(strategy, Strategy::Home { .. }));
+        let obstacles = obstacles(&source, &container, target_node, &claims(client, &source).await?);
         if !obstacles.is_empty() {
             return Err(Error::fatal(ErrorKind::Unsupported, format!("the source cannot be migrated: {}", obstacles.join("; "))));
         }
-        let copy_pod = copy_name(&source, &migration);
+        let copy_pod = match &strategy {
+            Strategy::Shadow | Strategy::StandIn { .. } => copy_name(&source, &migration),
+            Strategy::Sequential { .. } => source.name().to_owned(),
+            Strategy::Home { .. } => source.annotation(STANDS_IN_FOR).unwrap_or_default().to_owned(),
+        };
         let instance = source.instance()?;
         let deployment = match owner {
             Owner::ReplicaSet(set) => set.deployment,
             Owner::Bare | Owner::StatefulSet { .. } => None,
         };
         let (source_uid, source_node) = (source.uid().to_owned(), source.node().unwrap_or_default().to_owned());
-        Ok((Self { migration, namespace, resource: name, spec, source_uid, source_node, container, copy_pod, deployment }, instance))
+        let plan = Self { migration, namespace, resource: name, spec, source_uid, source_node, container, copy_pod, deployment, strategy };
+        Ok((plan, instance))
     }
 
     /// The plan that the status of a migration under way keeps.
@@ -70,6 +78,8 @@ impl Plan {
         let missing = |field: &str| {
             Error::fatal(ErrorKind::Corrupt, format!("the status of a migration under way has no {field}: it was changed by hand"))
         };
+        let copy_pod = status.target_pod.ok_or_else(|| missing("targetPod"))?;
+        let strategy = Strategy::kept(status.stateful_set_name.as_deref(), &resource.spec.source_pod, &copy_pod);
         Ok(Self {
             migration,
             namespace,
@@ -78,8 +88,9 @@ impl Plan {
             source_uid: status.source_pod_uid.ok_or_else(|| missing("sourcePodUID"))?,
             source_node: status.source_node.ok_or_else(|| missing("sourceNode"))?,
             container: status.container_name.ok_or_else(|| missing("containerName"))?,
-            copy_pod: status.target_pod.ok_or_else(|| missing("targetPod"))?,
+            copy_pod,
             deployment: status.deployment_name,
+            strategy,
         })
     }
 
@@ -91,7 +102,11 @@ impl Plan {
         let spec = &self.spec;
         let queue = spec.message_queue_config.queue_name.clone();
         let mut engine = MigrationSpec::new(self.migration.clone(), queue, source, InstanceId::new(self.copy_pod.clone())?);
-        engine.mode = spec.handover.mode.into();
+        engine.mode = match (spec.handover.mode, &self.strategy) {
+            // What the source would do until it is ended, the copy would have to do again.
+            (HandoverMode::Auto, Strategy::Sequential { .. }) => HandoverChoice::Hold,
+            (mode, _) => mode.into(),
+        };
         engine.pre_dump = spec.pre_dump.policy();
         engine.bytes_per_s_max = spec.bytes_per_second_max.and_then(std::num::NonZeroU64::new);
         engine.deadlines = spec.timeouts.deadlines(&spec.handover, spec.replay_cutoff_seconds);

@@ -14,7 +14,9 @@ use ms2m_core::{
 
 use crate::error;
 use crate::owner::controller;
+use crate::home::WayHome;
 use crate::plan::Plan;
+use crate::strategy::Strategy;
 use crate::watch::{Look, until};
 
 /// How long a ReplicaSet may take to retire the source before it is deleted here.
@@ -30,6 +32,8 @@ pub struct KubeSource {
     name: String,
     uid: String,
     agent: Arc<dyn CheckpointSource>,
+    /// Where the state goes on to when the copy stands in for this pod.
+    home: Option<WayHome>,
 }
 
 /// Where the pod stands.
@@ -45,7 +49,15 @@ impl KubeSource {
     #[must_use]
     pub fn new(client: &Client, plan: &Plan, agent: Arc<dyn CheckpointSource>) -> Self {
         let pods = Api::namespaced(client.clone(), &plan.namespace);
-        Self { pods, name: plan.spec.source_pod.clone(), uid: plan.source_uid.clone(), agent }
+        let home = matches!(plan.strategy, Strategy::StandIn { .. }).then(|| WayHome::new(client, plan));
+        Self { pods, name: plan.spec.source_pod.clone(), uid: plan.source_uid.clone(), agent, home }
+    }
+
+    /// With a class of runtime that can restore, for a pod that a StatefulSet makes in place of this one.
+    #[must_use]
+    pub fn with_runtime_class_name(mut self, name: &str) -> Self {
+        self.home = self.home.map(|home| home.with_runtime_class_name(name));
+        self
     }
 
     fn standing(&self, pod: Option<&Pod>) -> Standing {
@@ -86,11 +98,29 @@ impl KubeSource {
                 Err(error) => return Err(error),
             }
         }
+        self.delete(None).await?;
+        self.look().await
+    }
+
+    async fn delete(&self, grace_seconds: Option<u32>) -> Result<()> {
         let only_this = Preconditions { uid: Some(self.uid.clone()), resource_version: None };
-        match self.pods.delete(&self.name, &DeleteParams::default().preconditions(only_this)).await {
-            Ok(_) => self.look().await,
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.look().await,
-            Err(error) => Err(error::api(error, "delete the source's pod")),
+        let parameters = DeleteParams { grace_period_seconds: grace_seconds, ..DeleteParams::default() }.preconditions(only_this);
+        match self.pods.delete(&self.name, &parameters).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(error::api(error, "delete the source's pod").with("pod", &self.name)),
+        }
+    }
+
+    /// Ends it at once, and makes its name free: the pod is marked, then its container is ended for certain, and then nothing is left to wait for.
+    pub(crate) async fn end(&self, migration: &MigrationId) -> Result<()> {
+        if self.look().await? == Standing::Gone {
+            return Ok(());
+        }
+        self.delete(None).await?;
+        match self.agent.retire(migration).await {
+            Err(error) if self.look().await? != Standing::Gone => Err(error),
+            Ok(()) | Err(_) => self.delete(Some(0)).await,
         }
     }
 }
@@ -129,6 +159,11 @@ impl CheckpointSource for KubeSource {
 
     /// First the pod is marked as ending, then the container is ended: the other way round the kubelet would start it again.
     async fn retire(&self, migration: &MigrationId) -> Result<()> {
+        if let Some(home) = &self.home {
+            // Before the StatefulSet can make it anew.
+            home.open().await?;
+            return self.end(migration).await;
+        }
         let standing = self.let_go().await?;
         if let Standing::Lives { .. } = standing {
             return Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name));

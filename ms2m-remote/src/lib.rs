@@ -27,5 +27,5 @@ pub use node::Node;
 pub use place::{Member, SourcePlace, TargetPlace, Way};
 pub use serve::routes;
 pub use source::RemoteSource;
-pub use target::RemoteTarget;
+pub use target::{RemoteTarget, recipient};
 pub use transfer::RemoteTransfer;

@@ -34,8 +34,17 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
     /// When this node has no such way.
     async fn way(&self, way: &Way) -> Result<Arc<dyn TransferBackend>>;
 
-    /// What has arrived here.
-    fn arrived(&self) -> Arc<dyn TransferBackend>;
+    /// What has arrived here, on this way.
+    ///
+    /// # Errors
+    /// When this node has no such way.
+    async fn arrived(&self, way: &Way) -> Result<Arc<dyn TransferBackend>>;
+
+    /// For whom to encrypt what only this node may read.
+    ///
+    /// # Errors
+    /// When it cannot keep a key.
+    async fn recipient(&self) -> Result<String>;
 
     /// A checkpoint for this place may come from now on, from the node that the place names and from nobody else.
     ///

@@ -1,7 +1,5 @@
 //! What a question is about.
 
-use std::num::NonZeroU64;
-
 use ms2m_core::MigrationId;
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +53,26 @@ pub enum Way {
         url: String,
         /// The node that its certificate names.
         node: String,
-        /// The bandwidth that it may use, in bytes per second; `None`: all there is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        bytes_per_s_max: Option<NonZeroU64>,
     },
+    /// As an image through a registry, which sees nothing of it but its size.
+    Registry {
+        /// The repository, without a tag.
+        repository: String,
+        /// The public key of the target's agent.
+        recipient: String,
+    },
+    /// Through a directory that both agents see; each knows where it has it.
+    SharedVolume,
+}
+
+impl Way {
+    /// As reports name it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Direct { .. } => "direct",
+            Self::Registry { .. } => "registry",
+            Self::SharedVolume => "shared-volume",
+        }
+    }
 }

@@ -10,8 +10,8 @@ use ms2m_transfer_direct::Peer;
 use ms2m_transfer_direct::agent::Refused;
 
 use crate::node::Node;
-use crate::place::{SourcePlace, TargetPlace, Way};
-use crate::wire::{Checkpointing, Described, PreDumping, Preparing, Restoring, Sending, Staging, path};
+use crate::place::{SourcePlace, TargetPlace};
+use crate::wire::{Checkpointing, Described, Forgetting, PreDumping, Preparing, Restoring, Sending, Staging, path};
 
 /// A question has some hundred bytes; the receipts of many rounds some thousand.
 const QUESTION_BYTES_MAX: usize = 1 << 20;
@@ -34,6 +34,8 @@ pub fn routes(node: Arc<dyn Node>, controllers: impl IntoIterator<Item = impl In
         .route(path::TARGET_STATUS, post(target_status))
         .route(path::PROMOTE, post(promote))
         .route(path::DISCARD_TARGET, post(discard_target))
+        .route(path::RECIPIENT, post(recipient))
+        .route(path::DISCARD_TRANSFER, post(discard_transfer))
         .layer(DefaultBodyLimit::max(QUESTION_BYTES_MAX))
         .with_state(Arc::new(served))
 }
@@ -79,15 +81,22 @@ async fn checkpoint(State(served): Asked, peer: Who, Json(asked): Json<Checkpoin
     Ok(Json(served.admit(peer)?.source(&asked.place).await?.checkpoint(&asked.job).await?))
 }
 
-async fn send(State(served): Asked, peer: Who, Json(Sending { place, job, way }): Json<Sending>) -> Answered<Receipt> {
-    let node = served.admit(peer)?;
-    let body = node.source(&place).await?.open(&named(&job), 0).await?;
-    let Way::Direct { bytes_per_s_max, .. } = way;
-    let body = match bytes_per_s_max {
+async fn send(State(served): Asked, peer: Who, Json(asked): Json<Sending>) -> Answered<Receipt> {
+    let (node, job) = (served.admit(peer)?, asked.job);
+    let body = node.source(&asked.place).await?.open(&named(&job), 0).await?;
+    let body = match asked.bytes_per_s_max {
         Some(bytes_per_s_max) => paced(body, bytes_per_s_max),
         None => body,
     };
-    Ok(Json(node.way(&way).await?.send(&job, body).await?))
+    Ok(Json(node.way(&asked.way).await?.send(&job, body).await?))
+}
+
+async fn discard_transfer(State(served): Asked, peer: Who, Json(asked): Json<Forgetting>) -> Answered<()> {
+    Ok(Json(served.admit(peer)?.way(&asked.way).await?.discard(&asked.migration).await?))
+}
+
+async fn recipient(State(served): Asked, peer: Who, Json(()): Json<()>) -> Answered<String> {
+    Ok(Json(served.admit(peer)?.recipient().await?))
 }
 
 /// A part is found by its migration and its name.
@@ -121,12 +130,12 @@ async fn prepare(State(served): Asked, peer: Who, Json(asked): Json<Preparing>) 
 
 async fn stage(State(served): Asked, peer: Who, Json(asked): Json<Staging>) -> Answered<()> {
     let node = served.admit(peer)?;
-    Ok(Json(node.target(&asked.place).await?.stage(&asked.job, &asked.receipt, node.arrived()).await?))
+    Ok(Json(node.target(&asked.place).await?.stage(&asked.job, &asked.receipt, node.arrived(&asked.way).await?).await?))
 }
 
 async fn restore(State(served): Asked, peer: Who, Json(asked): Json<Restoring>) -> Answered<Restored> {
     let node = served.admit(peer)?;
-    Ok(Json(node.target(&asked.place).await?.restore(&asked.job, &asked.receipts, node.arrived()).await?))
+    Ok(Json(node.target(&asked.place).await?.restore(&asked.job, &asked.receipts, node.arrived(&asked.way).await?).await?))
 }
 
 async fn target_status(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<CopyStatus> {

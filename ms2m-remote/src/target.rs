@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ms2m_core::{CopyStatus, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use ms2m_transfer_direct::Caller;
 
-use crate::place::TargetPlace;
+use crate::place::{TargetPlace, Way};
 use crate::source::WITHIN;
 use crate::wire::{Preparing, Restoring, Staging, path};
 
@@ -15,14 +15,23 @@ use crate::wire::{Preparing, Restoring, Staging, path};
 pub struct RemoteTarget {
     agent: Caller,
     place: TargetPlace,
+    way: Way,
 }
 
 impl RemoteTarget {
-    /// By the agent of the copy's node, in this pod.
+    /// By the agent of the copy's node, in this pod, of what has come on this way.
     #[must_use]
-    pub fn new(agent: Caller, place: TargetPlace) -> Self {
-        Self { agent, place }
+    pub fn new(agent: Caller, place: TargetPlace, way: Way) -> Self {
+        Self { agent, place, way }
     }
+}
+
+/// For whom to encrypt what only the agent of a node may read.
+///
+/// # Errors
+/// When it cannot be reached, or keeps no key.
+pub async fn recipient(agent: &Caller) -> Result<String> {
+    agent.call(path::RECIPIENT, &(), WITHIN).await
 }
 
 #[async_trait]
@@ -37,12 +46,12 @@ impl RestoreTarget for RemoteTarget {
     }
 
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, _: Arc<dyn TransferBackend>) -> Result<()> {
-        let question = Staging { place: self.place.clone(), job: job.clone(), receipt: receipt.clone() };
+        let question = Staging { place: self.place.clone(), job: job.clone(), receipt: receipt.clone(), way: self.way.clone() };
         self.agent.call(path::STAGE, &question, job.deadline).await
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], _: Arc<dyn TransferBackend>) -> Result<Restored> {
-        let question = Restoring { place: self.place.clone(), job: job.clone(), receipts: receipts.to_vec() };
+        let question = Restoring { place: self.place.clone(), job: job.clone(), receipts: receipts.to_vec(), way: self.way.clone() };
         self.agent.call(path::RESTORE, &question, job.deadline).await
     }
 

@@ -1,6 +1,8 @@
 //! What controller and agent say to each other. Both sides take every name from here.
 
-use ms2m_core::{CheckpointCapability, CheckpointJob, Receipt, RestoreJob, TransferJob};
+use std::num::NonZeroU64;
+
+use ms2m_core::{CheckpointCapability, CheckpointJob, MigrationId, Receipt, RestoreJob, TransferJob};
 use serde::{Deserialize, Serialize};
 
 use crate::place::{SourcePlace, TargetPlace, Way};
@@ -21,6 +23,9 @@ pub(crate) mod path {
     pub(crate) const TARGET_STATUS: &str = "/v1/node/target/status";
     pub(crate) const PROMOTE: &str = "/v1/node/target/promote";
     pub(crate) const DISCARD_TARGET: &str = "/v1/node/target/discard";
+    pub(crate) const RECIPIENT: &str = "/v1/node/target/recipient";
+
+    pub(crate) const DISCARD_TRANSFER: &str = "/v1/node/transfer/discard";
 }
 
 /// A driver, as reports name it.
@@ -48,6 +53,15 @@ pub(crate) struct Sending {
     pub(crate) place: SourcePlace,
     pub(crate) job: TransferJob,
     pub(crate) way: Way,
+    /// The bandwidth that it may use; `None`: all there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bytes_per_s_max: Option<NonZeroU64>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Forgetting {
+    pub(crate) migration: MigrationId,
+    pub(crate) way: Way,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -61,6 +75,7 @@ pub(crate) struct Staging {
     pub(crate) place: TargetPlace,
     pub(crate) job: RestoreJob,
     pub(crate) receipt: Receipt,
+    pub(crate) way: Way,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,4 +83,5 @@ pub(crate) struct Restoring {
     pub(crate) place: TargetPlace,
     pub(crate) job: RestoreJob,
     pub(crate) receipts: Vec<Receipt>,
+    pub(crate) way: Way,
 }

@@ -21,9 +21,9 @@ fn restore_job() -> RestoreJob {
 
 async fn remote(nodes: &Nodes) -> (RemoteSource, RemoteTransfer, RemoteTarget) {
     let source = RemoteSource::open(nodes.caller("n1"), nodes.source_place()).await.unwrap();
-    let way = Way::Direct { url: nodes.url("n2"), node: "n2".into(), bytes_per_s_max: None };
-    let transfer = RemoteTransfer::new(nodes.caller("n1"), nodes.source_place(), way, nodes.credentials("controller")).unwrap();
-    (source, transfer, RemoteTarget::new(nodes.caller("n2"), nodes.target_place()))
+    let way = Way::Direct { url: nodes.url("n2"), node: "n2".into() };
+    let transfer = RemoteTransfer::new(nodes.caller("n1"), nodes.source_place(), way.clone(), nodes.credentials("controller"));
+    (source, transfer, RemoteTarget::new(nodes.caller("n2"), nodes.target_place(), way))
 }
 
 #[tokio::test(flavor = "multi_thread")]

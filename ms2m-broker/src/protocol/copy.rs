@@ -218,8 +218,8 @@ impl Copy {
     fn fence(&mut self, out: &mut Vec<Action>) {
         if !self.fence_sent && self.config.rules.hold(Rule::Fence) {
             self.fence_sent = true;
-            let n = self.chain.n();
-            self.journal.append(Record::Fence { n }, out);
+            let (n, digest) = (self.chain.n(), self.chain.digest());
+            self.journal.append(Record::Fence { n, digest }, out);
         }
     }
 

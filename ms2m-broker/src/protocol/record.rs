@@ -12,7 +12,7 @@ use crate::link::LinkError;
 use crate::message::Message;
 
 /// Version of the encoding, the first byte of every record. Readers refuse any other.
-pub const RECORD_VERSION: u8 = 1;
+pub const RECORD_VERSION: u8 = 2;
 
 /// Room a record needs beyond the message in it, in bytes: digest, number, determinants of ordinary size.
 pub const RECORD_OVERHEAD_BYTES: usize = 1024;
@@ -193,6 +193,8 @@ pub enum Record {
     Fence {
         /// Last message applied when it was written.
         n: u64,
+        /// The copy's digest there.
+        digest: Digest,
     },
     /// Copy: refuses itself.
     Reject {

@@ -37,6 +37,8 @@ pub struct JournalView {
     pub resume: bool,
     /// The last message known to be applied by the source.
     pub source_n: u64,
+    /// The source's digest there, once it has said one.
+    pub source_digest: Option<Digest>,
     /// How many messages the journal holds.
     pub journaled: u64,
     /// Name of the copy's connection once it has joined.
@@ -57,7 +59,7 @@ pub struct JournalView {
     pub end: Option<End>,
     /// The FENCE that counts: the last number journaled before it.
     pub fence: Option<u64>,
-    /// The TAKEN that counts: the copy's digest.
+    /// The TAKEN that counts, or the FENCE of a copy that stood where the source had: the copy's digest.
     pub taken: Option<Digest>,
     /// The ABORT or TAKEBACK that counts: why.
     pub aborted: Option<String>,
@@ -83,6 +85,7 @@ impl JournalView {
             parked: None,
             resume: false,
             source_n: 0,
+            source_digest: None,
             journaled: 0,
             copy_connection: None,
             checkpoint_n: 0,
@@ -120,6 +123,13 @@ impl JournalView {
         }
     }
 
+    fn source_stands_at(&mut self, n: u64, digest: Digest) {
+        if n >= self.source_n {
+            self.source_n = n;
+            self.source_digest = Some(digest);
+        }
+    }
+
     /// Whether the source has to stay parked.
     #[must_use]
     pub fn parks_source(&self) -> bool {
@@ -147,7 +157,7 @@ impl JournalView {
             }
             Record::Park => set(&mut self.park, undecided),
             Record::Parked { n, digest } => {
-                self.source_n = self.source_n.max(*n);
+                self.source_stands_at(*n, *digest);
                 self.parked.is_none() && replace(&mut self.parked, &(*n, *digest))
             }
             Record::Resume => set(&mut self.resume, self.park),
@@ -155,15 +165,15 @@ impl JournalView {
                 // After END, FENCE or ABORT the source writes in vain; a repetition after a reconnect is one as well.
                 let counts = undecided && self.end.is_none() && applied.n > self.source_n;
                 if counts {
-                    self.source_n = applied.n;
+                    self.source_stands_at(applied.n, applied.digest);
                     self.journaled += 1;
                 }
                 counts
             }
-            Record::SourceProgress { n, .. } => {
+            Record::SourceProgress { n, digest } => {
                 let counts = undecided && *n > self.source_n;
                 if counts {
-                    self.source_n = *n;
+                    self.source_stands_at(*n, *digest);
                 }
                 counts
             }
@@ -201,10 +211,12 @@ impl JournalView {
                 }
                 counts
             }
-            Record::Fence { .. } => {
+            Record::Fence { n, digest } => {
                 let counts = undecided && self.end.is_none();
                 if counts {
                     self.fence = Some(self.source_n);
+                    // One that is still behind compares with each message that it replays.
+                    self.taken = Some(*digest).filter(|_| *n == self.source_n);
                 }
                 counts
             }

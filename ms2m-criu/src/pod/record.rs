@@ -10,6 +10,9 @@ use crate::local::record::Kept;
 pub(super) struct Record {
     /// The containers that wait, or have waited.
     pub(super) containers: Vec<Hello>,
+    /// The CRIU that will restore them: asked for while there is time.
+    #[serde(default)]
+    pub(super) criu: String,
     /// Whether the copy may live.
     pub(super) ordered: bool,
     /// Whether it is the owner's own now, and must not be discarded any more.

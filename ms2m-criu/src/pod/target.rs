@@ -12,7 +12,7 @@ use super::bundle::mark;
 use super::gate::Gate;
 use super::record::Record;
 use super::wire::Order;
-use crate::criu::Criu;
+use crate::criu::{Criu, Version};
 use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
 use crate::local::cgroup::Cgroup;
@@ -98,8 +98,14 @@ impl RestoreTarget for PodTarget {
         let begun = Instant::now();
         let mut record = self.record(&job.migration)?;
         if record.ordered {
-            return Ok(());
+            if record.containers.iter().all(|hello| hello.pod_uid == self.copy.pod_uid) {
+                return Ok(());
+            }
+            // An attempt in a pod before this one.
+            self.end(&record).await?;
+            record.ordered = false;
         }
+        record.criu = self.criu.version().await?.to_string();
         record.containers.clear();
         for container in &self.copy.containers {
             let left = job.deadline.saturating_sub(begun.elapsed());
@@ -124,7 +130,10 @@ impl RestoreTarget for PodTarget {
             let message = "an earlier attempt to restore the copy was interrupted; migrate again";
             return Err(Error::undo(ErrorKind::Other, message).with("migration", &job.migration));
         }
-        let criu = self.criu.version().await?;
+        let criu = match Version::parse(&record.criu) {
+            Some(version) => version,
+            None => self.criu.version().await?,
+        };
         let features = crate::facts::cpu_features();
         let machine = Machine { flavor: self.flavor, criu: &criu, architecture: std::env::consts::ARCH, cpu_features: &features };
         let names: Vec<_> = self.copy.containers.iter().map(String::as_str).collect();

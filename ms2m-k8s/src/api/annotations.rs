@@ -10,8 +10,10 @@ pub const BROKER_SECRET: &str = "migration.ms2m.io/broker-secret";
 pub const MANAGEMENT_URL: &str = "migration.ms2m.io/management-url";
 /// The container whose state moves; the first one unless given.
 pub const CONTAINER: &str = "migration.ms2m.io/container";
+/// By what the consumer knows itself: `hostname` (where it is not given) or `uid`, the pod's UID in a file of the downward API.
+pub const IDENTITY: &str = "migration.ms2m.io/identity";
 /// The opt-in to pre-dump of older manifests.
 pub(crate) const PRE_DUMP: &str = "migration.ms2m.io/predump-enabled";
 
 /// The user's word, which goes with the workload.
-pub(crate) const KEPT: [&str; 5] = [QUEUE, BROKER_SECRET, MANAGEMENT_URL, CONTAINER, PRE_DUMP];
+pub(crate) const KEPT: [&str; 6] = [QUEUE, BROKER_SECRET, MANAGEMENT_URL, CONTAINER, IDENTITY, PRE_DUMP];

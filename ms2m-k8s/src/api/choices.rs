@@ -35,9 +35,10 @@ choice!(
     }
 );
 choice!(
-    /// Whether the state ends in a pod of the source's name. Only pods of a StatefulSet have a name worth keeping.
+    /// Whether the state ends in a pod of the source's name. Accepted from older manifests: it does for every pod of a StatefulSet, which have
+    /// names worth keeping, and for no other.
     IdentitySwapMode {
-        /// The copy keeps its own name.
+        /// What fits the owner.
         #[default]
         None,
         /// By an exact hand-over.

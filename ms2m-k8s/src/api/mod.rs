@@ -15,7 +15,7 @@ pub use crd::{crd, crd_yaml};
 pub use limits::{Handover, PreDump, Timeouts};
 pub use queue::{BrokerSecretRef, MessageQueueConfig};
 pub use spec::{StatefulMigration, StatefulMigrationSpec};
-pub use status::{CheckpointStatus, ProgressStatus, StatefulMigrationStatus};
+pub use status::{CheckpointStatus, PlacementStatus, ProgressStatus, StatefulMigrationStatus};
 
 /// The API group of the resource, and the prefix of every label and annotation.
 pub const GROUP: &str = "migration.ms2m.io";
@@ -26,3 +26,7 @@ pub const MIGRATION_LABEL: &str = "migration.ms2m.io/migration";
 pub const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
 /// The finalizer that lets a deletion wait until a migration has ended.
 pub const FINALIZER: &str = "migration.ms2m.io/roll-back";
+/// Label on a migration that has something to say when a StatefulSet makes a pod anew: see [`PlacementStatus`].
+pub const PLACES: &str = "migration.ms2m.io/places";
+/// Annotation on a copy that serves while the StatefulSet's own pod is not there: the name of that pod.
+pub const STANDS_IN_FOR: &str = "migration.ms2m.io/stands-in-for";

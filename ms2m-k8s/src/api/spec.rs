@@ -54,7 +54,8 @@ pub struct StatefulMigrationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub target_node: Option<String>,
-    /// Unless given: Sequential for a pod of a StatefulSet, else ShadowPod.
+    /// Unless given: Sequential for a pod of a StatefulSet that is annotated with `migration.ms2m.io/identity: uid`, where the targetNode is named;
+    /// else ShadowPod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration_strategy: Option<MigrationStrategy>,
     /// How the checkpoint travels.

@@ -46,6 +46,9 @@ pub struct StatefulMigrationStatus {
     /// The Deployment that owns the source, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment_name: Option<String>,
+    /// Where the StatefulSet's next pod of that name shall come to, while that matters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<PlacementStatus>,
     /// The checkpoint, once there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointStatus>,
@@ -69,6 +72,19 @@ pub struct StatefulMigrationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub engine: Option<Value>,
+}
+
+/// What the admission policy of `deploy/` does to a pod that a StatefulSet makes anew: it comes to this node, and waits for its checkpoint there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlacementStatus {
+    /// The pod's name.
+    pub pod_name: String,
+    /// The node, by its label `kubernetes.io/hostname`.
+    pub hostname: String,
+    /// The class of runtime that can restore, in place of the pod's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_class_name: Option<String>,
 }
 
 /// The checkpoint that travels.

@@ -81,6 +81,7 @@ async fn accept(context: &Arc<Context>, resources: &Api<StatefulMigration>, reso
     status.target_pod = Some(plan.copy_pod.clone());
     status.container_name = Some(plan.container.clone());
     status.deployment_name = plan.deployment.clone();
+    status.stateful_set_name = plan.strategy.stateful_set().map(str::to_owned);
     // The agent of the source's node goes by what it finds in there.
     let mut resource = write(resources, resource, &status).await?;
     let drivers = context.factory.drivers(&plan).await?;

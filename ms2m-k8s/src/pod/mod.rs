@@ -6,4 +6,4 @@ mod source;
 
 pub use copy::{Copy, copy_name};
 pub use preflight::{Claims, obstacles};
-pub use source::SourcePod;
+pub use source::{Identity, SourcePod};

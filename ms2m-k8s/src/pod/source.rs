@@ -6,10 +6,20 @@ use kube::{Api, Client};
 use ms2m_core::{Error, ErrorKind, InstanceId, Result};
 use serde_json::Value;
 
+use crate::api::annotations::IDENTITY;
 use crate::error;
 
 /// Longest host name that the kernel takes, in bytes.
 pub(super) const HOST_NAME_BYTES_MAX: usize = 63;
+
+/// By what a consumer tells itself from its copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Identity {
+    /// Its host name, in `/etc/hostname`.
+    Hostname,
+    /// Its pod's UID, in a file of the downward API.
+    Uid,
+}
 
 /// The pod whose consumer moves: to be asked, and with every field that the server knows, also those that are newer than these bindings.
 #[derive(Clone, Debug)]
@@ -73,6 +83,12 @@ impl SourcePod {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
     }
 
+    /// One of its annotations.
+    #[must_use]
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.pod.metadata.annotations.as_ref()?.get(name).map(String::as_str)
+    }
+
     /// The node it runs on.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
@@ -101,11 +117,29 @@ impl SourcePod {
         self.pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == container)
     }
 
-    /// As whom its consumer is known: the content of its `/etc/hostname`.
+    /// By what its consumer knows itself, as the annotation [`IDENTITY`] says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] when it says something else.
+    pub fn identity(&self) -> Result<Identity> {
+        match self.annotation(IDENTITY) {
+            None | Some("hostname") => Ok(Identity::Hostname),
+            Some("uid") => Ok(Identity::Uid),
+            Some(other) => {
+                let message = format!("annotation {IDENTITY} of the pod is `{other}`: write hostname or uid, by what its consumer knows itself");
+                Err(Error::fatal(ErrorKind::Invalid, message).with("pod", self.name()))
+            }
+        }
+    }
+
+    /// As whom its consumer is known: the content of its `/etc/hostname`, or its UID.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] when that is no name.
     pub fn instance(&self) -> Result<InstanceId> {
+        if self.identity()? == Identity::Uid {
+            return InstanceId::new(self.uid());
+        }
         let given = self.pod.spec.as_ref().and_then(|spec| spec.hostname.as_deref());
         let name = given.unwrap_or_else(|| self.name());
         // As the kubelet shortens it.

@@ -3,6 +3,7 @@
 mod discard;
 mod place;
 mod promote;
+mod successor;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,9 @@ use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+pub(crate) use self::place::{broken, standing, unscheduled};
+pub use self::successor::SuccessorTarget;
+
 use crate::api::MIGRATION_LABEL;
 use crate::error;
 use crate::plan::Plan;
@@ -24,7 +28,7 @@ const MANAGER: &str = "ms2m-copy";
 /// What the copy becomes with its promotion: kept with it, because the source may be gone when that is done.
 const BECOMES: &str = "migration.ms2m.io/becomes";
 /// Annotation on a promoted copy: the migration that has made it.
-const MOVED_BY: &str = "migration.ms2m.io/moved-by";
+pub(crate) const MOVED_BY: &str = "migration.ms2m.io/moved-by";
 /// How long a failed preparation may take to clean up after itself.
 const UNDO: Duration = Duration::from_millis(500);
 
@@ -37,8 +41,8 @@ pub struct Placed {
     pub namespace: String,
     /// The pod.
     pub pod: String,
-    /// Which one of that name.
-    pub pod_uid: String,
+    /// Which one of that name; `None` before there is one, when the node only learns what it has to expect.
+    pub pod_uid: Option<String>,
     /// The container that wakes with the state.
     pub container: String,
 }
@@ -129,7 +133,7 @@ impl KubeTarget {
             node: pod.spec.as_ref()?.node_name.clone()?,
             namespace: self.plan.namespace.clone(),
             pod: self.plan.copy_pod.clone(),
-            pod_uid: pod.metadata.uid.clone()?,
+            pod_uid: Some(pod.metadata.uid.clone()?),
             container: self.plan.container.clone(),
         })
     }

@@ -112,7 +112,7 @@ fn deleted(pod: &str) -> Error {
 }
 
 /// Why a pod will not come to be.
-fn broken(pod: &Pod) -> Option<Error> {
+pub(crate) fn broken(pod: &Pod) -> Option<Error> {
     let status = pod.status.as_ref()?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     if pod.metadata.deletion_timestamp.is_some() {
@@ -133,14 +133,14 @@ fn broken(pod: &Pod) -> Option<Error> {
         .next()
 }
 
-fn unscheduled(pod: &Pod) -> String {
+pub(crate) fn unscheduled(pod: &Pod) -> String {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let told = conditions.filter(|condition| condition.type_ == "PodScheduled").find_map(|condition| condition.message.clone());
     told.unwrap_or_else(|| "the scheduler has said nothing".to_owned())
 }
 
 /// What its containers do, in a few words.
-pub(super) fn standing(pod: &Pod) -> String {
+pub(crate) fn standing(pod: &Pod) -> String {
     let raw = serde_json::to_value(&pod.status).unwrap_or_default();
     let of = |status: &Value| {
         let state = status["state"].as_object().and_then(|state| state.iter().next()).map_or("unknown", |(state, _)| state.as_str());

@@ -23,13 +23,16 @@ use serde_json::json;
 
 use super::place::standing;
 use super::{BECOMES, KubeTarget, MOVED_BY};
-use crate::api::{MIGRATION_LABEL, RESTORE_FROM};
+use crate::api::{MIGRATION_LABEL, RESTORE_FROM, STANDS_IN_FOR};
 use crate::error;
 use crate::owner::{Owner, controller};
 use crate::pod::SourcePod;
 use crate::watch::{Look, until};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// Labels that a StatefulSet gives to each of its own pods.
+const OF_A_STATEFUL_SET: [&str; 3] =
+    ["controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
 const LOWEST: &str = "-2147483648";
 const HIGHEST: &str = "2147483647";
 /// How long each wait may take within one call, which is repeated until all is done.
@@ -41,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(6);
 pub(super) struct Becomes {
     labels: BTreeMap<String, String>,
     replica_set: Option<Adopts>,
+    /// The StatefulSet's pod that it stands in for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stands_in_for: Option<String>,
 }
 
 /// Who shall adopt it.
@@ -52,7 +58,8 @@ struct Adopts {
 
 impl Becomes {
     pub(super) fn of(source: &SourcePod, owner: &Owner) -> Result<Self> {
-        let labels = source.pod().metadata.labels.clone().unwrap_or_default();
+        let mut labels = source.pod().metadata.labels.clone().unwrap_or_default();
+        let mut stands_in_for = None;
         let replica_set = match owner {
             Owner::ReplicaSet(set) if !set.selects(&labels) => {
                 let message = "the source has lost labels by which its ReplicaSet knows it: it could not adopt the copy";
@@ -60,11 +67,14 @@ impl Becomes {
             }
             Owner::ReplicaSet(set) => Some(Adopts { name: set.name.clone(), uid: set.uid.clone() }),
             Owner::Bare => None,
-            Owner::StatefulSet { name } => {
-                return Err(Error::fatal(ErrorKind::Unsupported, "a StatefulSet adopts no pod of another name").with("stateful set", name));
+            // It adopts no pod of another name, so the copy only serves for it.
+            Owner::StatefulSet { .. } => {
+                labels.retain(|label, _| !OF_A_STATEFUL_SET.contains(&label.as_str()));
+                stands_in_for = Some(source.name().to_owned());
+                None
             }
         };
-        Ok(Self { labels, replica_set })
+        Ok(Self { labels, replica_set, stands_in_for })
     }
 
     pub(super) fn text(&self) -> Result<String> {
@@ -100,7 +110,9 @@ impl KubeTarget {
             let mut labels: BTreeMap<&str, Option<&str>> =
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
-            let annotations = json!({ RESTORE_FROM: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST });
+            let annotations = json!({
+                RESTORE_FROM: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST, STANDS_IN_FOR: becomes.stands_in_for,
+            });
             self.patch_copy(&copy, &json!({ "labels": labels, "annotations": annotations }), "give the copy its labels").await?;
         }
         if let Some(set) = &becomes.replica_set {
@@ -156,7 +168,7 @@ fn is_hidden(pod: &Pod) -> bool {
     pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MIGRATION_LABEL))
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(super) fn is_ready(pod: &Pod) -> bool {
     let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     pod.metadata.deletion_timestamp.is_none() && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

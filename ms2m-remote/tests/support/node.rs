@@ -57,8 +57,12 @@ impl Node for TestNode {
         }
     }
 
-    fn arrived(&self) -> Arc<dyn TransferBackend> {
-        Arc::new(self.agent.here())
+    async fn arrived(&self, _: &Way) -> Result<Arc<dyn TransferBackend>> {
+        Ok(Arc::new(self.agent.here()))
+    }
+
+    async fn recipient(&self) -> Result<String> {
+        Ok("age1test".to_owned())
     }
 
     async fn expect(&self, place: &TargetPlace) -> Result<()> {

@@ -41,6 +41,25 @@ pub(crate) struct NodeArgs {
     /// The socket at which ms2m-runtime asks
     #[arg(long, env = "MS2M_RUNTIME_SOCKET", value_name = "FILE", default_value = "/run/ms2m/runtime.sock")]
     pub(crate) runtime_socket: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) ways: WayArgs,
+}
+
+/// What a checkpoint may need on its way, beside the agents.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WayArgs {
+    /// A directory that all agents see, for transferMode SharedVolume
+    #[arg(long, env = "MS2M_SHARED_VOLUME", value_name = "DIR")]
+    pub(crate) shared_volume: Option<PathBuf>,
+
+    /// For registries: certificates (PEM) of authorities that are trusted besides the system's. Logins are those of `docker login`
+    #[arg(long, env = "MS2M_REGISTRY_AUTHORITY", value_name = "FILE")]
+    pub(crate) registry_authority: Option<PathBuf>,
+
+    /// For registries: HTTP without TLS. Checkpoints are encrypted for their target all the same
+    #[arg(long, env = "MS2M_REGISTRY_PLAIN_HTTP")]
+    pub(crate) registry_plain_http: bool,
 }
 
 impl NodeArgs {

@@ -2,6 +2,7 @@
 
 mod args;
 mod live;
+mod ways;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,11 +14,12 @@ use ms2m_criu::criu::Criu;
 use ms2m_criu::pod::{Copy, Gate, PodTarget};
 use ms2m_criu::runtime::{Runtime, RuntimeSource};
 use ms2m_remote::{Node, SourcePlace, TargetPlace, Way};
-use ms2m_transfer_direct::{Agent, Credentials, DirectTransfer};
+use ms2m_transfer_direct::{Agent, Credentials};
 use tokio::sync::Mutex;
 
 pub(crate) use args::NodeArgs;
 use live::Live;
+use ways::Ways;
 
 /// Sources that are kept at a time.
 const SOURCES_MAX: usize = 256;
@@ -25,8 +27,7 @@ const SOURCES_MAX: usize = 256;
 /// The drivers of this node.
 #[derive(Debug)]
 pub(crate) struct ThisNode {
-    agent: Agent,
-    credentials: Credentials,
+    ways: Ways,
     runtime: Runtime,
     criu: Criu,
     work_dir: PathBuf,
@@ -41,7 +42,8 @@ impl ThisNode {
         let work_dir = args.work_dir.clone();
         let live = Live::open(args.live_file(), args.controllers.clone()).await?;
         let (gate, sources) = (Gate::open(&args.runtime_socket)?, Mutex::default());
-        Ok(Self { agent, credentials, runtime: args.runtime(), criu: Criu::new(&args.criu), work_dir, live, gate, sources })
+        let ways = Ways::open(&args.ways, &work_dir, agent, credentials)?;
+        Ok(Self { ways, runtime: args.runtime(), criu: Criu::new(&args.criu), work_dir, live, gate, sources })
     }
 }
 
@@ -81,17 +83,15 @@ impl Node for ThisNode {
     }
 
     async fn way(&self, way: &Way) -> Result<Arc<dyn TransferBackend>> {
-        match way {
-            Way::Direct { url, node, .. } => Ok(Arc::new(DirectTransfer::to_node(url, node, self.credentials.clone())?)),
-            _ => {
-                let message = "this agent does not know the way that the controller names; use programs of the same release on all nodes";
-                Err(Error::fatal(ErrorKind::Unsupported, message))
-            }
-        }
+        self.ways.to(way)
     }
 
-    fn arrived(&self) -> Arc<dyn TransferBackend> {
-        Arc::new(self.agent.here())
+    async fn arrived(&self, way: &Way) -> Result<Arc<dyn TransferBackend>> {
+        self.ways.from(way)
+    }
+
+    async fn recipient(&self) -> Result<String> {
+        Ok(self.ways.recipient())
     }
 
     async fn expect(&self, place: &TargetPlace) -> Result<()> {

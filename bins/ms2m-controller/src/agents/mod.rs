@@ -4,20 +4,22 @@ mod broker;
 mod nodes;
 mod target;
 mod transfer;
+mod way;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kube::Client;
 use ms2m_core::{CheckpointCapability, CheckpointSource, Drivers, Error, ErrorKind, MigrationId, Result};
-use ms2m_k8s::api::{CheckpointDriver, RestoreDriver, TransferMode};
+use ms2m_k8s::api::{CheckpointDriver, RestoreDriver};
 use ms2m_k8s::pod::SourcePod;
-use ms2m_k8s::{DriverFactory, KubeSource, KubeTarget, Plan};
+use ms2m_k8s::{DriverFactory, Plan, PodDrivers};
 use ms2m_remote::{Member, RemoteSource, SourcePlace};
 
 pub(crate) use self::nodes::Nodes;
 use self::target::AgentTargets;
 use self::transfer::LaterTransfer;
+use self::way::WayTo;
 
 /// Gives the drivers that agents have.
 #[derive(Clone, Debug)]
@@ -84,9 +86,6 @@ fn gone(migration: &MigrationId) -> String {
 fn check(plan: &Plan) -> Result<()> {
     let spec = &plan.spec;
     let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()));
-    if spec.transfer_mode != TransferMode::Direct {
-        return refuse("transferMode: the agents send checkpoints from node to node only; write Direct");
-    }
     if spec.restore_driver == RestoreDriver::Image {
         return refuse("restoreDriver: the agents restore by the nodes' ms2m-runtime only; write Auto or Runtime");
     }
@@ -102,14 +101,11 @@ impl DriverFactory for Agents {
         check(plan)?;
         let (place, known) = self.place(plan).await?;
         let agent = self.source(plan, &place, known).await?;
-        let source = Arc::new(KubeSource::new(&self.client.0, plan, agent));
-        let targets = Arc::new(AgentTargets::new(self.nodes.clone(), plan));
-        let transfer = LaterTransfer::new(self.nodes.clone(), plan, place, Arc::clone(&targets));
-        let mut target = KubeTarget::new(&self.client.0, plan, targets);
-        if let Some(class) = &self.runtime_class {
-            target = target.with_runtime_class_name(class);
-        }
+        let way = Arc::new(WayTo::new(self.nodes.clone(), plan));
+        let targets = Arc::new(AgentTargets::new(self.nodes.clone(), plan, Arc::clone(&way)));
+        let transfer = LaterTransfer::new(self.nodes.clone(), plan, place, Arc::clone(&targets), way);
+        let PodDrivers { source, target } = PodDrivers::new(&self.client.0, plan, agent, targets, self.runtime_class.as_deref());
         let broker = broker::broker(&self.client.0, plan).await?;
-        Ok(Drivers { source, transfer: Arc::new(transfer), target: Arc::new(target), broker })
+        Ok(Drivers { source, transfer: Arc::new(transfer), target, broker })
     }
 }

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client};
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_transfer_direct::{Caller, Credentials};
+
+/// How long a node's address is taken for granted. An agent shows a certificate of its node, so nobody else is taken for it.
+const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// The agents of the cluster's nodes.
 #[derive(Clone)]
@@ -16,6 +20,8 @@ pub(crate) struct Nodes {
     credentials: Credentials,
     /// By node; each keeps some connections.
     callers: Arc<Mutex<HashMap<String, (String, Caller)>>>,
+    /// By node. Asked for again after a while: no migration waits for that in its hot part.
+    urls: Arc<Mutex<HashMap<String, (Instant, String)>>>,
 }
 
 impl std::fmt::Debug for Nodes {
@@ -27,7 +33,7 @@ impl std::fmt::Debug for Nodes {
 impl Nodes {
     /// Their agents listen on this port, and show the certificates of their nodes.
     pub(crate) fn new(client: Client, port: u16, credentials: Credentials) -> Self {
-        Self { api: Api::all(client), port, credentials, callers: Arc::default() }
+        Self { api: Api::all(client), port, credentials, callers: Arc::default(), urls: Arc::default() }
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -40,6 +46,17 @@ impl Nodes {
 
     /// Where the agent of a node is.
     pub(crate) async fn url(&self, node: &str) -> Result<String> {
+        let urls = || self.urls.lock().unwrap_or_else(PoisonError::into_inner);
+        urls().retain(|_, (since, _)| since.elapsed() < REMEMBERED);
+        if let Some((_, url)) = urls().get(node) {
+            return Ok(url.clone());
+        }
+        let url = self.look_up(node).await?;
+        urls().insert(node.to_owned(), (Instant::now(), url.clone()));
+        Ok(url)
+    }
+
+    async fn look_up(&self, node: &str) -> Result<String> {
         let cannot = |error: kube::Error| {
             let missing = matches!(&error, kube::Error::Api(status) if status.code == 404);
             let (kind, message) = if missing {

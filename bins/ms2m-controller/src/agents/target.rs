@@ -8,19 +8,21 @@ use ms2m_k8s::{NodeTargets, Placed, Plan};
 use ms2m_remote::{RemoteTarget, TargetPlace};
 
 use super::nodes::Nodes;
+use super::way::WayTo;
 
 #[derive(Debug)]
 pub(super) struct AgentTargets {
     nodes: Nodes,
     migration: MigrationId,
     source_node: String,
+    way: Arc<WayTo>,
     /// The copy's node, once it is known.
     node: Mutex<Option<String>>,
 }
 
 impl AgentTargets {
-    pub(super) fn new(nodes: Nodes, plan: &Plan) -> Self {
-        Self { nodes, migration: plan.migration.clone(), source_node: plan.source_node.clone(), node: Mutex::default() }
+    pub(super) fn new(nodes: Nodes, plan: &Plan, way: Arc<WayTo>) -> Self {
+        Self { nodes, migration: plan.migration.clone(), source_node: plan.source_node.clone(), way, node: Mutex::default() }
     }
 
     /// Where the copy is, as far as this controller has seen.
@@ -42,10 +44,11 @@ impl NodeTargets for AgentTargets {
             migration: self.migration.clone(),
             namespace: placed.namespace.clone(),
             pod: placed.pod.clone(),
-            pod_uid: placed.pod_uid.clone(),
-            containers: vec![placed.container.clone()],
+            // Without a pod there is nothing that could wait.
+            containers: placed.pod_uid.iter().map(|_| placed.container.clone()).collect(),
+            pod_uid: placed.pod_uid.clone().unwrap_or_default(),
             from_node: self.source_node.clone(),
         };
-        Ok(Arc::new(RemoteTarget::new(agent, place)))
+        Ok(Arc::new(RemoteTarget::new(agent, place, self.way.to(&placed.node).await?)))
     }
 }

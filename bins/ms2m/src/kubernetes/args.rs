@@ -39,11 +39,23 @@ pub(crate) struct MoveArgs {
     /// The pod's container whose state moves [default: the first one]
     #[arg(long, value_name = "NAME")]
     pub(crate) container: Option<String>,
+    /// In which order source and copy live [default: sequential for a pod of a StatefulSet that knows itself by its UID, else shadow-pod]
+    #[arg(long, value_enum)]
+    pub(crate) strategy: Option<StrategyChoice>,
     /// Do not wait for the end
     #[arg(long)]
     pub(crate) no_wait: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+}
+
+/// In which order source and copy live.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StrategyChoice {
+    /// The copy is made beside the running source; the state of a StatefulSet's pod then goes on to the pod of its name, and both moves are reported
+    ShadowPod,
+    /// The source ends when its checkpoint has arrived, and the StatefulSet's next pod is the copy
+    Sequential,
 }
 
 /// `ms2m list`.

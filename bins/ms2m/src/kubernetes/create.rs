@@ -1,12 +1,13 @@
 //! `ms2m migrate POD --to NODE`: makes the resource.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use ms2m_core::{Error, ErrorKind, Result};
-use ms2m_k8s::api::{StatefulMigration, StatefulMigrationSpec};
+use ms2m_k8s::api::{MIGRATION_LABEL, StatefulMigration, StatefulMigrationSpec};
 use serde_json::{Value, json};
 
+use super::args::StrategyChoice;
 use super::client::{connect, migrations, refused};
 use super::consumed::{Said, consumed, container};
 use super::follow;
@@ -25,7 +26,17 @@ pub(super) async fn create(args: &MigrateArgs, pod: &str) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     eprintln!("ms2m: migration {name}; `ms2m cancel {name}` rolls it back");
-    follow::to_the_end(migrations, &name, args.output).await
+    let moved = follow::to_the_end(migrations.clone(), &name, args.output).await?;
+    let Some(home) = way_home(&migrations, &made).await?.filter(|_| moved == Exit::Done) else { return Ok(moved) };
+    eprintln!("ms2m: {pod} is made anew, and the state goes on to it: migration {home}");
+    follow::to_the_end(migrations, &home, args.output).await
+}
+
+/// The migration that brings the state of a StatefulSet's pod from its stand-in to the pod of its name.
+async fn way_home(migrations: &Api<StatefulMigration>, of: &StatefulMigration) -> Result<Option<String>> {
+    let of = ListParams::default().labels(&format!("{MIGRATION_LABEL}={}", of.metadata.uid.as_deref().unwrap_or_default()));
+    let found = migrations.list(&of).await.map_err(refused("look for the way home"))?;
+    Ok(found.items.first().map(kube::ResourceExt::name_any))
 }
 
 /// Makes the resource, under a name of its own.
@@ -53,6 +64,10 @@ fn spec(args: &MigrateArgs, pod: &Pod) -> Result<StatefulMigrationSpec> {
         "sourcePod": pod.name_any(),
         "containerName": args.cluster.container.as_deref().or(container(pod)),
         "targetNode": args.cluster.to,
+        "migrationStrategy": args.cluster.strategy.map(|strategy| match strategy {
+            StrategyChoice::ShadowPod => "ShadowPod",
+            StrategyChoice::Sequential => "Sequential",
+        }),
         "transferMode": match args.transfer {
             None | Some(TransferChoice::Direct) => "Direct",
             Some(TransferChoice::Registry) => "Registry",

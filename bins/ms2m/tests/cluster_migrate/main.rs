@@ -13,7 +13,7 @@ mod publish;
 mod stage;
 
 use crate::publish::RATE;
-use crate::stage::{Setting, Stage};
+use crate::stage::{Setting, Stage, Workload};
 
 fn migrations() -> u32 {
     std::env::var("MS2M_MIGRATIONS").ok().map_or(3, |number| number.parse().expect("a number of migrations"))
@@ -25,13 +25,14 @@ fn moves(setting: &Setting) {
     stage.play(setting, async |act| {
         let mut reports = Vec::new();
         for _ in 0..migrations() {
-            let report = act.migrate().await;
-            println!("{}", figures::line(&report));
-            assert_eq!(report["outcome"], "completed", "{report:#}");
-            let ledger = &report["ledger"];
-            assert!(ledger["digest_source"].is_string() && ledger["digest_source"] == ledger["digest_target"], "{report:#}");
+            for report in act.migrate().await {
+                println!("{}", figures::line(&report));
+                assert_eq!(report["outcome"], "completed", "{report:#}");
+                let ledger = &report["ledger"];
+                assert!(ledger["digest_source"].is_string() && ledger["digest_source"] == ledger["digest_target"], "{report:#}");
+                reports.push(report);
+            }
             act.is_tidy().await;
-            reports.push(report);
         }
         println!("{setting:?}: {}", figures::summary(&reports));
     });
@@ -39,24 +40,34 @@ fn moves(setting: &Setting) {
 
 #[test]
 fn a_deployments_consumer_moves_at_10_messages_a_second() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto" });
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::Deployment });
 }
 
 #[test]
 fn a_deployments_consumer_moves_faster_than_it_works() {
-    moves(&Setting { ballast_mib: 27, rate: RATE, mode: "auto" });
+    moves(&Setting { ballast_mib: 27, rate: RATE, mode: "auto", workload: Workload::Deployment });
 }
 
 #[test]
 fn a_deployments_consumer_that_is_held_moves() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "hold" });
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "hold", workload: Workload::Deployment });
+}
+
+#[test]
+fn a_statefulsets_consumer_moves_under_its_name() {
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::StatefulSet("sequential") });
+}
+
+#[test]
+fn a_statefulsets_consumer_moves_by_a_stand_in_and_comes_home() {
+    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::StatefulSet("shadow-pod") });
 }
 
 #[test]
 fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
     let stage = Stage::start();
-    stage.play(&Setting { ballast_mib: 8, rate: 10, mode: "chase" }, async |act| {
-        let report = act.migrate().await;
+    stage.play(&Setting { ballast_mib: 8, rate: 10, mode: "chase", workload: Workload::Deployment }, async |act| {
+        let report = act.migrate().await.remove(0);
         act.is_tidy().await;
         let migration = act.migrations().remove(0);
         assert!(act.ms2m(&["list"], 0).await.contains("Completed"));
@@ -95,7 +106,7 @@ fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
 fn the_controller_may_do_what_it_needs_and_no_more() {
     let stage = Stage::start();
     // What it needs, the moves show: it runs with these rights there.
-    stage.play(&Setting { ballast_mib: 0, rate: 10, mode: "auto" }, async |act| {
+    stage.play(&Setting { ballast_mib: 0, rate: 10, mode: "auto", workload: Workload::Deployment }, async |act| {
         let controller = |what: &str| act.may("ms2m-controller", &what.split(' ').collect::<Vec<_>>());
         for granted in [
             "create pods -A",
@@ -116,7 +127,7 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
             "patch deployments -A",
             "patch replicasets -A",
             "patch nodes",
-            "create statefulmigrations -A",
+            "update statefulmigrations -A",
             "update leases -n kube-system",
             "create rolebindings -A",
         ] {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::audit;
-use crate::manifests::deployment;
+use crate::manifests::{UID_FILE, deployment, stateful_set};
 use crate::operator::Operator;
 use crate::publish::{PUBLISHERS, publish};
 
@@ -36,6 +36,24 @@ pub(crate) struct Setting {
     pub(crate) rate: u32,
     /// As `ms2m migrate --mode` takes it.
     pub(crate) mode: &'static str,
+    pub(crate) workload: Workload,
+}
+
+/// Whose pod the consumer is, and how it moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Workload {
+    Deployment,
+    /// As `ms2m migrate --strategy` takes it.
+    StatefulSet(&'static str),
+}
+
+impl Workload {
+    fn owner(self) -> &'static str {
+        match self {
+            Self::Deployment => "ReplicaSet",
+            Self::StatefulSet(_) => "StatefulSet",
+        }
+    }
 }
 
 pub(crate) struct Stage {
@@ -121,8 +139,16 @@ impl Stage {
             ["--effects-to", EFFECTS],
             ["--ballast-mib", &ballast],
         ];
-        self.cluster.apply(&deployment(&image, arguments.as_flattened()).to_string()).unwrap();
-        self.cluster.kubectl(&["rollout", "status", "deployment/orders", "--timeout=60s"]).unwrap();
+        let arguments = arguments.as_flattened();
+        let (manifest, name) = match setting.workload {
+            Workload::Deployment => (deployment(&image, arguments), "deployment/orders"),
+            Workload::StatefulSet(_) => {
+                let arguments = [arguments, &["--identity-file", UID_FILE]].concat();
+                (stateful_set(&image, &arguments), "statefulset/orders")
+            }
+        };
+        self.cluster.apply(&manifest.to_string()).unwrap();
+        self.cluster.kubectl(&["rollout", "status", name, "--timeout=60s"]).unwrap();
     }
 
     fn get(&self, what: &[&str]) -> Value {
@@ -155,13 +181,16 @@ impl Act<'_> {
         ["--queue", QUEUE, "--broker-secret", SECRET, "--management", &self.management, "--mode", self.setting.mode]
     }
 
-    /// The consumer moves to the other node; the report.
-    pub(crate) async fn migrate(&self) -> Value {
+    /// The consumer moves to the other node; the report, and another one when it went on from there.
+    pub(crate) async fn migrate(&self) -> Vec<Value> {
         let (pod, to) = self.pod();
-        let words = [&["migrate", &pod, "--to", to, "--output", "json"], &self.consumed()[..]].concat();
-        let report = self.ms2m(&words, 0).await;
+        let mut words = [&["migrate", &pod, "--to", to, "--output", "json"], &self.consumed()[..]].concat();
+        if let Workload::StatefulSet(strategy) = self.setting.workload {
+            words.extend(["--strategy", strategy]);
+        }
+        let reports = self.ms2m(&words, 0).await;
         sleep(PAUSE).await;
-        serde_json::from_str(&report).unwrap()
+        serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
     }
 
     /// The migrations that there are, by their names.
@@ -198,7 +227,7 @@ impl Act<'_> {
             };
             if let [pod] = pods.as_slice()
                 && ready(pod)
-                && pod["metadata"]["ownerReferences"][0]["kind"] == "ReplicaSet"
+                && pod["metadata"]["ownerReferences"][0]["kind"] == self.setting.workload.owner()
             {
                 return;
             }
