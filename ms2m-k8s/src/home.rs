@@ -41,8 +41,7 @@ impl WayHome {
         let stand_in = pods.get(&self.plan.copy_pod).await.map_err(|error| error::api(error, "read the stand-in's pod"))?;
         let node = stand_in.spec.and_then(|spec| spec.node_name).unwrap_or_default();
         let at = (self.plan.spec.source_pod.as_str(), node.as_str());
-        let successor =
-            Successor::new(&self.client(), &self.plan.namespace, (&migration, &name), at, self.runtime_class_name.as_deref());
+        let successor = Successor::new(&self.client(), &self.plan.namespace, (&migration, &name), at, self.runtime_class_name.as_deref());
         successor.place().await
     }
 

@@ -13,8 +13,8 @@ use ms2m_core::{
 };
 
 use crate::error;
-use crate::owner::controller;
 use crate::home::WayHome;
+use crate::owner::controller;
 use crate::plan::Plan;
 use crate::strategy::Strategy;
 use crate::watch::{Look, until};

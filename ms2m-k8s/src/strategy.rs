@@ -35,7 +35,9 @@ impl Strategy {
         let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()).with("pod", source.name()));
         let Owner::StatefulSet { name } = owner else {
             if wanted == Some(MigrationStrategy::Sequential) {
-                return refuse("migrationStrategy: Sequential keeps the pod's name, which matters for pods of a StatefulSet only; leave it out");
+                return refuse(
+                    "migrationStrategy: Sequential keeps the pod's name, which matters for pods of a StatefulSet only; leave it out",
+                );
             }
             return Ok(match source.annotation(STANDS_IN_FOR).and_then(|pod| pod.rsplit_once('-')) {
                 Some((stateful_set, _)) if *owner == Owner::Bare => Self::Home { stateful_set: stateful_set.to_owned() },
@@ -44,7 +46,9 @@ impl Strategy {
         };
         let stateful_set = name.clone();
         match (wanted, source.identity()?, target_node) {
-            (Some(MigrationStrategy::ShadowPod), ..) | (None, Identity::Hostname, _) | (None, _, None) => Ok(Self::StandIn { stateful_set }),
+            (Some(MigrationStrategy::ShadowPod), ..) | (None, Identity::Hostname, _) | (None, _, None) => {
+                Ok(Self::StandIn { stateful_set })
+            }
             (Some(MigrationStrategy::Sequential) | None, Identity::Uid, Some(_)) => Ok(Self::Sequential { stateful_set }),
             (Some(MigrationStrategy::Sequential), Identity::Uid, None) => refuse(
                 "migrationStrategy: with Sequential the checkpoint travels before the StatefulSet makes the next pod: name the targetNode, or write ShadowPod",

@@ -82,8 +82,7 @@ impl Successor {
         let nodes: Api<Node> = Api::all(self.client());
         let node = nodes.get(&self.node).await.map_err(|error| error::api(error, "read the target node").with("node", &self.node))?;
         let hostname = node.metadata.labels.unwrap_or_default().remove(HOSTNAME).unwrap_or_else(|| self.node.clone());
-        let placement =
-            PlacementStatus { pod_name: self.name.clone(), hostname, runtime_class_name: self.runtime_class_name.clone() };
+        let placement = PlacementStatus { pod_name: self.name.clone(), hostname, runtime_class_name: self.runtime_class_name.clone() };
         self.label(json!("true")).await?;
         self.write(json!(placement)).await
     }
@@ -160,7 +159,9 @@ impl Successor {
 
     fn is_ours(&self, pod: &Pod) -> bool {
         let of = |annotations: &BTreeMap<String, String>| {
-            [RESTORE_FROM, crate::target::MOVED_BY].iter().any(|name| annotations.get(*name).map(String::as_str) == Some(self.migration.as_str()))
+            [RESTORE_FROM, crate::target::MOVED_BY]
+                .iter()
+                .any(|name| annotations.get(*name).map(String::as_str) == Some(self.migration.as_str()))
         };
         pod.metadata.annotations.as_ref().is_some_and(of)
     }

@@ -209,7 +209,11 @@ fn cut_over(view: &JournalView) -> CutOver {
     };
     CutOver {
         n: view.end.as_ref().map(|end| end.n).or(view.fence).unwrap_or(view.source_n),
-        digest_source: view.end.as_ref().map(|end| end.digest).or(view.source_digest.filter(|_| view.fence.is_some() && view.taken.is_some())),
+        digest_source: view
+            .end
+            .as_ref()
+            .map(|end| end.digest)
+            .or(view.source_digest.filter(|_| view.fence.is_some() && view.taken.is_some())),
         digest_copy: view.taken,
         source_last_applied: at(last_us),
         copy_first_applied: view.first_applied.and_then(|(first_us, _)| at(first_us)),

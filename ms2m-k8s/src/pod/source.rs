@@ -126,7 +126,8 @@ impl SourcePod {
             None | Some("hostname") => Ok(Identity::Hostname),
             Some("uid") => Ok(Identity::Uid),
             Some(other) => {
-                let message = format!("annotation {IDENTITY} of the pod is `{other}`: write hostname or uid, by what its consumer knows itself");
+                let message =
+                    format!("annotation {IDENTITY} of the pod is `{other}`: write hostname or uid, by what its consumer knows itself");
                 Err(Error::fatal(ErrorKind::Invalid, message).with("pod", self.name()))
             }
         }

@@ -31,8 +31,7 @@ use crate::watch::{Look, until};
 
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// Labels that a StatefulSet gives to each of its own pods.
-const OF_A_STATEFUL_SET: [&str; 3] =
-    ["controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
+const OF_A_STATEFUL_SET: [&str; 3] = ["controller-revision-hash", "statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index"];
 const LOWEST: &str = "-2147483648";
 const HIGHEST: &str = "2147483647";
 /// How long each wait may take within one call, which is repeated until all is done.

@@ -41,9 +41,10 @@ impl WayTo {
             TransferMode::Direct => Ok(Way::Direct { url: self.nodes.url(node).await?, node: node.to_owned() }),
             TransferMode::SharedVolume => Ok(Way::SharedVolume),
             TransferMode::Registry => {
-                let repository = self.repository.clone().ok_or_else(|| {
-                    Error::fatal(ErrorKind::Invalid, "checkpointImageRepository is required with transferMode Registry")
-                })?;
+                let repository = self
+                    .repository
+                    .clone()
+                    .ok_or_else(|| Error::fatal(ErrorKind::Invalid, "checkpointImageRepository is required with transferMode Registry"))?;
                 Ok(Way::Registry { repository, recipient: recipient(&self.nodes.caller(node).await?).await? })
             }
         }

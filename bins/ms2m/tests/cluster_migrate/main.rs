@@ -40,33 +40,43 @@ fn moves(setting: &Setting) {
 
 #[test]
 fn a_deployments_consumer_moves_at_10_messages_a_second() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::Deployment });
+    moves(&Setting::deployment(27, 10, "auto"));
 }
 
 #[test]
 fn a_deployments_consumer_moves_faster_than_it_works() {
-    moves(&Setting { ballast_mib: 27, rate: RATE, mode: "auto", workload: Workload::Deployment });
+    moves(&Setting::deployment(27, RATE, "auto"));
 }
 
 #[test]
 fn a_deployments_consumer_that_is_held_moves() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "hold", workload: Workload::Deployment });
+    moves(&Setting::deployment(27, 10, "hold"));
+}
+
+#[test]
+fn a_deployments_consumer_moves_through_a_registry() {
+    moves(&Setting { transfer: "registry", ..Setting::deployment(27, 10, "auto") });
+}
+
+#[test]
+fn a_deployments_consumer_moves_through_a_shared_volume() {
+    moves(&Setting { transfer: "shared-volume", ..Setting::deployment(27, 10, "auto") });
 }
 
 #[test]
 fn a_statefulsets_consumer_moves_under_its_name() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::StatefulSet("sequential") });
+    moves(&Setting { workload: Workload::StatefulSet("sequential"), ..Setting::deployment(27, 10, "auto") });
 }
 
 #[test]
 fn a_statefulsets_consumer_moves_by_a_stand_in_and_comes_home() {
-    moves(&Setting { ballast_mib: 27, rate: 10, mode: "auto", workload: Workload::StatefulSet("shadow-pod") });
+    moves(&Setting { workload: Workload::StatefulSet("shadow-pod"), ..Setting::deployment(27, 10, "auto") });
 }
 
 #[test]
 fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
     let stage = Stage::start();
-    stage.play(&Setting { ballast_mib: 8, rate: 10, mode: "chase", workload: Workload::Deployment }, async |act| {
+    stage.play(&Setting::deployment(8, 10, "chase"), async |act| {
         let report = act.migrate().await.remove(0);
         act.is_tidy().await;
         let migration = act.migrations().remove(0);
@@ -106,7 +116,7 @@ fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
 fn the_controller_may_do_what_it_needs_and_no_more() {
     let stage = Stage::start();
     // What it needs, the moves show: it runs with these rights there.
-    stage.play(&Setting { ballast_mib: 0, rate: 10, mode: "auto", workload: Workload::Deployment }, async |act| {
+    stage.play(&Setting::deployment(0, 10, "auto"), async |act| {
         let controller = |what: &str| act.may("ms2m-controller", &what.split(' ').collect::<Vec<_>>());
         for granted in [
             "create pods -A",

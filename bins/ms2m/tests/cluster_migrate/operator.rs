@@ -29,6 +29,7 @@ impl Operator {
                 agent.arg(option).arg(own.join(file));
             }
             agent.args(["--controllers", "ms2m-controller", "--free-bytes-min", "0"]);
+            agent.arg("--shared-volume").arg(cluster.shared().join("volume"));
             operator.run(name, agent);
         }
         let mut controller = cluster.command(program("ms2m-controller"));

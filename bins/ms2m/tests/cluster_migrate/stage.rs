@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_testkit_cluster::{Cluster, Image, Options};
+use ms2m_testkit_cluster::{Cluster, Image, Options, REGISTRY};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::Value;
 use tokio::process::Command;
@@ -37,6 +37,15 @@ pub(crate) struct Setting {
     /// As `ms2m migrate --mode` takes it.
     pub(crate) mode: &'static str,
     pub(crate) workload: Workload,
+    /// As `ms2m migrate --transfer` takes it.
+    pub(crate) transfer: &'static str,
+}
+
+impl Setting {
+    /// A Deployment's counter, moved from node to node.
+    pub(crate) fn deployment(ballast_mib: u32, rate: u32, mode: &'static str) -> Self {
+        Self { ballast_mib, rate, mode, workload: Workload::Deployment, transfer: "direct" }
+    }
 }
 
 /// Whose pod the consumer is, and how it moves.
@@ -185,6 +194,11 @@ impl Act<'_> {
     pub(crate) async fn migrate(&self) -> Vec<Value> {
         let (pod, to) = self.pod();
         let mut words = [&["migrate", &pod, "--to", to, "--output", "json"], &self.consumed()[..]].concat();
+        words.extend(["--transfer", self.setting.transfer]);
+        let repository = format!("{REGISTRY}/checkpoints");
+        if self.setting.transfer == "registry" {
+            words.extend(["--repository", &repository]);
+        }
         if let Workload::StatefulSet(strategy) = self.setting.workload {
             words.extend(["--strategy", strategy]);
         }
