@@ -11,9 +11,11 @@ mod operator;
 #[path = "../criu_migrate/publish.rs"]
 mod publish;
 mod stage;
+mod table;
 
 use crate::publish::RATE;
 use crate::stage::{Setting, Stage, Workload};
+use crate::table::Run;
 
 fn migrations() -> u32 {
     std::env::var("MS2M_MIGRATIONS").ok().map_or(3, |number| number.parse().expect("a number of migrations"))
@@ -22,20 +24,24 @@ fn migrations() -> u32 {
 /// The consumer moves to and fro while publishers go on.
 fn moves(setting: &Setting) {
     let stage = Stage::start();
+    let mut runs = Vec::new();
     stage.play(setting, async |act| {
-        let mut reports = Vec::new();
         for _ in 0..migrations() {
-            for report in act.migrate().await {
-                println!("{}", figures::line(&report));
+            let reports = act.migrate().await;
+            for report in &reports {
+                println!("{}", figures::line(report));
                 assert_eq!(report["outcome"], "completed", "{report:#}");
                 let ledger = &report["ledger"];
                 assert!(ledger["digest_source"].is_string() && ledger["digest_source"] == ledger["digest_target"], "{report:#}");
-                reports.push(report);
             }
             act.is_tidy().await;
+            runs.push(Run { reports });
         }
+        let reports: Vec<_> = runs.iter().flat_map(|run| run.reports.clone()).collect();
         println!("{setting:?}: {}", figures::summary(&reports));
     });
+    // After the audit.
+    table::append(setting, &runs);
 }
 
 #[test]
