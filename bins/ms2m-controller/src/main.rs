@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_identity::Issuer;
 use ms2m_k8s::Operator;
 use ms2m_transfer_direct::Credentials;
 use tokio::net::TcpListener;
@@ -49,6 +50,10 @@ async fn run(args: &Args) -> Result<()> {
         Error::fatal(ErrorKind::Invalid, message).caused_by(error)
     })?;
     let client = ms2m_k8s::client(config)?;
+    let issuing = match args.issuer() {
+        Some(options) => Some(tokio::spawn(Issuer::open(client.clone(), options).await?.run())),
+        None => None,
+    };
     let nodes = Nodes::new(client.clone(), args.agent_port, Credentials::from_directory(&args.credentials));
     let metrics = Arc::new(Metrics::new());
     let agents = Arc::new(Agents::new(client.clone(), nodes, args.runtime_class.clone()));
@@ -79,6 +84,9 @@ async fn run(args: &Args) -> Result<()> {
         }
     };
     operating.abort();
+    if let Some(issuing) = issuing {
+        issuing.abort();
+    }
     worked
 }
 

@@ -81,8 +81,8 @@ impl Stage {
         let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
         let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
         let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
-        // As the README says it.
-        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+        // The programs run beside the cluster here, with their rights in it.
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
         cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
         Self { cluster }
