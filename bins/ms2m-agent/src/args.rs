@@ -5,17 +5,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use ms2m_core::Result;
 use ms2m_transfer_direct::Credentials;
 use ms2m_transfer_direct::agent::{Admission, AllowList, Limits, LiveFile, StoreOptions};
 
+use crate::as_node;
 use crate::image_store::ImageStoreArgs;
+use crate::install::InstallArgs;
 use crate::node::NodeArgs;
 
 /// Takes the checkpoints that other nodes send, over mutually authenticated TLS 1.3, and keeps them until the copy is made of them.
 #[derive(Parser, Debug)]
-#[command(version)]
+#[command(version, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    /// Work as the node of this pod, with the node's own programs and files: for a privileged container of a pod with hostPID. Certificates are those of the
+    /// pod all the same
+    #[arg(long, env = "MS2M_AS_NODE")]
+    pub(crate) as_node: bool,
+
     /// Where checkpoints are kept; used by this agent alone
     #[arg(long, env = "STORAGE_DIR", default_value = "/var/lib/ms2m/incoming")]
     pub(crate) storage_dir: PathBuf,
@@ -99,7 +110,22 @@ pub(crate) struct Args {
     pub(crate) node: NodeArgs,
 }
 
+/// What there is to do beside being the agent.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Task {
+    /// Put ms2m-runtime on this node, and say what its containerd must be told of it
+    Install(InstallArgs),
+}
+
 impl Args {
+    /// To be called before there is another thread.
+    pub(crate) fn enter_the_node(&mut self) -> Result<()> {
+        for file in [&mut self.certificate, &mut self.key, &mut self.authority] {
+            *file = as_node::reachable(file)?;
+        }
+        as_node::enter()
+    }
+
     pub(crate) fn store(&self) -> StoreOptions {
         StoreOptions {
             directory: self.storage_dir.clone(),

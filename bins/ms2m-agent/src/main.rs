@@ -2,7 +2,9 @@
 //! its node checkpointed and restored.
 
 mod args;
+mod as_node;
 mod image_store;
+mod install;
 mod metrics;
 mod node;
 mod operations;
@@ -19,23 +21,29 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use args::Args;
+use args::{Args, Task};
 use node::ThisNode;
 
 fn main() -> ExitCode {
     // An installed provider is the only error, and then one is there.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(Task::Install(what)) = &args.task {
+        // Its last lines are what the pod's status shows.
+        return match install::install(what) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the agent cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run(&args)) {
+    let entered = if args.as_node { args.enter_the_node() } else { Ok(()) };
+    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
+    let runtime = entered.and_then(|()| tokio::runtime::Runtime::new().map_err(cannot));
+    match runtime.and_then(|runtime| runtime.block_on(run(&args))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the agent ends");
