@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod image;
 mod provide;
 mod rules;
 mod steps;
@@ -29,6 +30,8 @@ enum Task {
     Test { tier: Option<Tier> },
     /// Format, clippy, documentation and the rules of the workspace; or one of them
     Check { part: Option<Part> },
+    /// Build the programs of a cluster, such as need nothing of the system, and an OCI image of them: target/image/ms2m.tar
+    Image,
     /// Pack and move checkpoints side by side with other tools and with what bounds them; `bench criterion` runs `cargo bench` instead
     #[command(disable_help_flag = true)]
     Bench {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         }
         Task::Check { part: Some(part) } => part.run(&mut steps),
         Task::Check { part: None } => check::run(&mut steps),
+        Task::Image => image::run(&mut steps),
         Task::Bench { options } => bench::run(&mut steps, &options),
     }
     steps.finish()

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-/// A program of the workspace with the shared libraries that it needs, and nothing else: no shell, no `/tmp`.
+/// A program of the workspace, or some, with the shared libraries that they need, and nothing else: no shell, no `/tmp`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Image {
     program: PathBuf,
+    others: Vec<PathBuf>,
     arguments: Vec<String>,
 }
 
@@ -13,7 +14,14 @@ impl Image {
     /// Of this program, which the machine must see: one from the target directory, or of Debian.
     #[must_use]
     pub fn of(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), arguments: Vec::new() }
+        Self { program: program.into(), others: Vec::new(), arguments: Vec::new() }
+    }
+
+    /// Another program beside it.
+    #[must_use]
+    pub fn and(mut self, program: impl Into<PathBuf>) -> Self {
+        self.others.push(program.into());
+        self
     }
 
     /// What the program is called with, unless a pod says otherwise.
@@ -23,9 +31,9 @@ impl Image {
         self
     }
 
-    /// The program, as the machine sees it.
-    pub(crate) fn program(&self) -> &Path {
-        &self.program
+    /// Its programs, as the machine sees them.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.program).chain(&self.others).map(PathBuf::as_path)
     }
 
     /// The command line in the container.

@@ -26,7 +26,7 @@
 //!
 //! The cluster's network cannot be seen from the host: [`Cluster::command`] runs a program in it, [`Cluster::node`] within a node, and
 //! [`Cluster::within`] a piece of the test itself, on a thread of its own. There are no kube-proxy and no DNS: pods use addresses. The API server
-//! is at `https://10.77.0.1:6443`, the registry at [`REGISTRY`] (trusted by the nodes), the nodes are `n1` and `n2`.
+//! is at `https://10.77.0.1:6443`, for pods also where `KUBERNETES_SERVICE_HOST` says, the registry at [`REGISTRY`] (trusted by the nodes), the nodes are `n1` and `n2`.
 //! Programs of the workspace are there under their own paths, also in the nodes.
 #![deny(missing_docs)]
 

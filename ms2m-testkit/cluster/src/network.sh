@@ -6,6 +6,8 @@ on control ip link set lo up
 on control ip link add nodes type bridge
 on control ip addr add 10.77.0.1/24 dev nodes
 on control ip link set nodes up
+# The API server as a service.
+on control ip addr add 10.96.0.1/32 dev lo
 for i in 1 2; do
   ip netns add "n$i"
   on control ip link add "n$i" type veth peer name eth0 netns "n$i"

@@ -1,5 +1,6 @@
 //! Images for a cluster, made of programs: one layer, packed by the machine's `tar`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -48,16 +49,19 @@ pub(crate) fn write(machine: &Machine, image: &Image, name: &str, to: &Path) -> 
     fs::remove_dir_all(machine.path(&layout)).map_err(ClusterError::io("remove the image's layout"))
 }
 
-/// The program at the root, and each library where the program looks for it.
+/// The programs at the root, and each library where a program looks for it.
 fn layer(machine: &Machine, image: &Image) -> Result<Vec<u8>, ClusterError> {
-    let listed = machine.command("ldd").arg(image.program()).output().map_err(ClusterError::io("run ldd"))?;
-    // One that is static has none, and ldd fails.
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/') && Path::new(word) != image.program());
-    let (directory, name) = (image.program().parent().unwrap_or(Path::new("/")), image.program().file_name().unwrap_or_default());
     let mut tar = machine.command("tar");
     tar.args(["--create", "--dereference", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
-    tar.arg("--directory").arg(directory).arg(name);
+    let mut libraries = BTreeSet::new();
+    for program in image.programs() {
+        let (directory, name) = (program.parent().unwrap_or(Path::new("/")), program.file_name().unwrap_or_default());
+        tar.arg("--directory").arg(directory).arg(name);
+        let listed = machine.command("ldd").arg(program).output().map_err(ClusterError::io("run ldd"))?;
+        // One that is static has none, and ldd fails.
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        libraries.extend(listed.split_whitespace().filter(|word| word.starts_with('/') && Path::new(word) != program).map(str::to_owned));
+    }
     for library in libraries {
         tar.args(["--directory", "/"]).arg(library.trim_start_matches('/'));
     }

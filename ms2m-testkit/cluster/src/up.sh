@@ -22,6 +22,8 @@ control kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address=10.77
   --kubelet-preferred-address-types=InternalIP --service-account-issuer=https://cluster --service-account-key-file=pki/accounts.pub \
   --service-account-signing-key-file=pki/accounts.key --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
   --allow-privileged=true
+# Where pods look for it; nobody else forwards the addresses of services.
+setsid nsenter --net=/run/netns/control socat TCP-LISTEN:443,bind=10.96.0.1,reuseaddr,fork TCP:10.77.0.1:6443 >log/forward 2>&1 </dev/null &
 # Both nodes see it, and kubelet does not start without.
 mknod /dev/kmsg c 1 11
 for i in 1 2; do

@@ -11,7 +11,7 @@ use ms2m_testkit_keeper::Keeper;
 use crate::{Options, StartError, find, ready};
 
 /// A loaded machine with two cores can take a while.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How a server ends before it starts again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -37,6 +37,11 @@ pub(crate) fn kubernetes() -> Result<Outcome> {
     built_by("cluster", "the Kubernetes of the cluster")
 }
 
+/// Helm, likewise.
+pub(crate) fn helm() -> Result<Outcome> {
+    built_by("helm", "Helm")
+}
+
 /// What mmdebstrap builds.
 fn bootstrapped_by(script: &str, what: &str) -> Result<Outcome> {
     match builder()? {

@@ -35,8 +35,16 @@ pub(super) const CRIU: Real = Real {
 /// On a Kubernetes of two nodes. One cluster is enough for two cores.
 pub(super) const CLUSTER: Real = Real {
     tests: Declared { feature: "cluster-tests", prefixes: &["cluster_"] },
-    needs: &[provide::root_user, provide::rabbitmq, provide::registry, provide::sid_root, provide::kubernetes],
-    programs: &["ms2m", "ms2m-agent", "ms2m-controller", "ms2m-runtime", "counter", "ms2m-testkit-cluster"],
+    needs: &[
+        provide::root_user,
+        provide::rabbitmq,
+        provide::registry,
+        provide::sid_root,
+        provide::kubernetes,
+        provide::helm,
+        provide::static_debug_programs,
+    ],
+    programs: &provide::OF_CLUSTER_TESTS,
     one_at_a_time: true,
 };
 

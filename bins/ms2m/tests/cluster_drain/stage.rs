@@ -54,7 +54,7 @@ impl Stage {
         let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
         let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
         let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
-        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
         cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
         // Who drains, with the rights of its role alone.

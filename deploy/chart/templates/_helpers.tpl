@@ -1,0 +1,4 @@
+{{- define "ms2m.labels" -}}
+app.kubernetes.io/name: ms2m
+app.kubernetes.io/component: {{ . }}
+{{- end }}
