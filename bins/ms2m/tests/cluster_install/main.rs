@@ -160,7 +160,8 @@ fn the_installation_says_what_a_node_lacks_and_goes_on_when_it_is_there() {
             assert!(said.contains(wanted), "{wanted}: {said}");
         }
         // As an administrator does it.
-        let restart = "pkill -x containerd; while pgrep -x containerd >/dev/null; do sleep 0.1; done; setsid containerd >/dev/null 2>&1 </dev/null &";
+        let restart =
+            "pkill -x containerd; while pgrep -x containerd >/dev/null; do sleep 0.1; done; setsid containerd >/dev/null 2>&1 </dev/null &";
         for node in [Node::N1, Node::N2] {
             let done = stage.cluster.node(node, "sh").args(["-ec", &format!("{RUNTIME}{restart}")]).status().unwrap();
             assert!(done.success(), "{node}");
