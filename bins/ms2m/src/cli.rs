@@ -49,10 +49,11 @@ pub(crate) enum Command {
     /// Exit status: 0 drained, 1 refused with nothing changed, 3 not drained and still cordoned, 4 drained, but one of the moved pods is
     /// not proven exact.
     Drain(DrainArgs),
-    /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process.
+    /// Say what this machine can checkpoint and restore, or what stands in the way of one container or process, or with --pod or
+    /// --node of a cluster's pod or node.
     ///
     /// One line each: result, check, reason, remedy. Exit status 1 when something fails. Changes nothing.
-    Doctor(DoctorArgs),
+    Doctor(Box<DoctorArgs>),
     /// Tell what is in a checkpoint, and whether it can be restored here.
     ///
     /// Processes, memory, files, sockets, mounts, statistics, and the environment with its secrets hidden; then one line for each thing

@@ -33,9 +33,20 @@ fn a_source_that_is_not_there_is_named() {
 
 #[test]
 fn options_that_contradict_each_other_are_refused() {
-    for arguments in
-        [&["--source", "1", "--criu", "x"][..], &["--runtime-root", "/x"], &["--runtime", "podman"], &["--source", "1", "--against", "x"]]
-    {
+    for arguments in [
+        &["--source", "1", "--criu", "x"][..],
+        &["--runtime-root", "/x"],
+        &["--runtime", "podman"],
+        &["--source", "1", "--against", "x"],
+        &["--pod", "orders", "--source", "1"],
+        &["--pod", "orders", "--criu", "x"],
+        &["--to", "n1"],
+        &["--context", "c"],
+        &["--node", "n1", "--pod", "orders"],
+        &["--node", "n1", "--namespace", "shop"],
+        &["--node", "n1", "--work-dir", "/x"],
+        &["--namespace", "shop"],
+    ] {
         assert_eq!(doctor(arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

@@ -2,15 +2,35 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use ms2m_criu::doctor::Taker;
 
 use crate::demo::Output;
+use crate::kubernetes::ClusterArgs;
 use crate::migrate::RuntimeChoice;
+
+/// Options about this machine.
+const LOCAL: [&str; 5] = ["source", "against", "runtime", "criu", "work_dir"];
 
 /// What to look at.
 #[derive(Args, Debug)]
+#[command(
+    group = ArgGroup::new("of_a_cluster").args(["pod", "node"]),
+    group = ArgGroup::new("which_cluster").args(["context", "kubeconfig"]).multiple(true).requires("of_a_cluster"),
+    group = ArgGroup::new("which_pod").args(["to", "namespace"]).multiple(true).requires("pod"),
+)]
 pub(crate) struct DoctorArgs {
+    /// A pod of a cluster: whether it can be moved to another node.
+    #[arg(long, value_name = "POD", conflicts_with_all = LOCAL)]
+    pub(crate) pod: Option<String>,
+    /// The node to which the pod shall move.
+    #[arg(long, value_name = "NODE")]
+    pub(crate) to: Option<String>,
+    /// A node of a cluster: whether pods can move from and to it.
+    #[arg(long, value_name = "NODE", conflicts_with_all = LOCAL, conflicts_with_all = ["to", "namespace"])]
+    pub(crate) node: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
     /// A running container, by name, or a process, by id; without it this machine.
     #[arg(long, value_name = "CONTAINER|PID", conflicts_with = "criu")]
     pub(crate) source: Option<String>,

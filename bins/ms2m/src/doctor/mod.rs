@@ -1,4 +1,4 @@
-//! `ms2m doctor`: what this machine can checkpoint and restore, and what stands in the way of one container or process.
+//! `ms2m doctor`: what this machine can checkpoint and restore, and what stands in the way of one container or process, or of a cluster's pod or node.
 
 mod args;
 mod output;
@@ -7,6 +7,7 @@ use ms2m_criu::check::{Check, CheckResult, worst};
 use ms2m_criu::doctor::{MachineOptions, SourceOptions, machine, source};
 
 use crate::exit::Exit;
+use crate::kubernetes::{Question, examine, examine_node};
 pub(crate) use args::DoctorArgs;
 
 /// Runs the checks and prints them. Failed when one of them fails.
@@ -31,6 +32,13 @@ fn refuse(reason: &str) -> Exit {
 }
 
 async fn check(arguments: &DoctorArgs) -> Result<Vec<Check>, String> {
+    if let Some(pod) = &arguments.pod {
+        let question = Question { cluster: &arguments.cluster, pod, to: arguments.to.as_deref() };
+        return examine(&question).await.map_err(|error| error.to_string());
+    }
+    if let Some(node) = &arguments.node {
+        return examine_node(&arguments.cluster.access, node).await.map_err(|error| error.to_string());
+    }
     let runtime = arguments.runtime.map(Into::into);
     let against = arguments.against.clone();
     let work_dir = arguments.work_dir.clone();

@@ -3,8 +3,10 @@
 mod args;
 mod cancel;
 mod client;
+mod columns;
 mod consumed;
 mod create;
+mod doctor;
 mod drain;
 mod follow;
 mod list;
@@ -13,7 +15,8 @@ mod shown;
 
 use ms2m_core::Result;
 
-pub(crate) use self::args::{CancelArgs, DescribeArgs, ListArgs, MoveArgs, ReportArgs};
+pub(crate) use self::args::{CancelArgs, ClusterArgs, DescribeArgs, ListArgs, MoveArgs, ReportArgs};
+pub(crate) use self::doctor::{Question, examine, examine_node};
 pub(crate) use self::drain::DrainArgs;
 use crate::exit::Exit;
 use crate::migrate::MigrateArgs;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use kube::ResourceExt as _;
 use ms2m_core::{Error, ErrorKind, MigrationReport, Result};
 use ms2m_k8s::api::StatefulMigration;
 
@@ -25,15 +26,24 @@ pub(super) async fn report(args: &ReportArgs) -> Result<Exit> {
         Error::fatal(ErrorKind::Invalid, message).with("migration", &args.migration)
     })?;
     let text = match args.output {
-        ReportOutput::Text => report_text(&report),
+        ReportOutput::Text => format!("{}\n{}", title(&migration), report_text(&report)),
         ReportOutput::Json => {
             let odd = |error| Error::fatal(ErrorKind::Other, "the report has no JSON").caused_by(error);
             serde_json::to_string_pretty(&report).map_err(odd)? + "\n"
         }
-        ReportOutput::Md => markdown(&report),
+        ReportOutput::Md => format!("# {}\n\n{}", title(&migration), markdown(&report)),
         ReportOutput::Svg => picture(&report),
     };
     told(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+/// By the names that people know; the report has the UID.
+fn title(migration: &StatefulMigration) -> String {
+    let status = migration.status.clone().unwrap_or_default();
+    let at = |pod: &str, node: Option<String>| node.map_or_else(|| pod.to_owned(), |node| format!("{pod} on {node}"));
+    let source = at(&migration.spec.source_pod, status.source_node);
+    let copy = status.target_pod.map_or_else(|| "no copy".to_owned(), |pod| at(&pod, status.target_node));
+    format!("{}: {source} -> {copy}", migration.name_any())
 }
 
 /// The report, if it has ended.
@@ -57,7 +67,7 @@ fn steps(report: &MigrationReport) -> Vec<(String, f64, f64)> {
 }
 
 fn markdown(report: &MigrationReport) -> String {
-    let mut text = format!("# Migration {}\n\n{:?}", report.id, report.outcome);
+    let mut text = format!("{}: {:?}", report.id, report.outcome);
     if let Some(reason) = &report.reason {
         let _ = write!(text, ": {reason}");
     }

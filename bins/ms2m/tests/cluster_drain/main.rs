@@ -27,6 +27,11 @@ fn ends(summary: &Value) -> Vec<&str> {
     summary["migrations"].as_array().unwrap().iter().map(|one| one["end"].as_str().unwrap()).collect()
 }
 
+/// The doctor's line about something.
+fn line<'a>(told: &'a Value, name: &str) -> &'a Value {
+    told["checks"].as_array().unwrap().iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("{name}: {told:#}"))
+}
+
 #[test]
 fn five_consumers_move_and_the_ordinary_drain_then_finds_nothing_in_its_way() {
     let consumers = ["one", "two", "three", "four", "five"].map(|name| Consumer { name, secret: "broker" });
@@ -62,7 +67,17 @@ fn a_consumer_that_cannot_move_is_never_evicted_and_mended_it_moves() {
     let consumers = [Consumer { name: "well", secret: "broker" }, Consumer { name: "stray", secret: "nobody" }];
     Stage::start().play(&consumers, async |act| {
         let on_n1 = act.pods_on("n1");
-        let [stray, web, _] = on_n1.as_slice() else { panic!("{on_n1:?}") };
+        let [stray, web, well] = on_n1.as_slice() else { panic!("{on_n1:?}") };
+        // The doctor has said so before.
+        let told = act.doctor(["--pod", stray], 1).await;
+        assert_eq!(line(&told, "secret")["result"], "fail", "{told:#}");
+        assert_eq!(line(&told, "pod")["result"], "ok", "{told:#}");
+        let well = act.doctor(["--pod", well], 0).await;
+        for name in ["pod", "owner", "container", "probes", "queue", "secret", "rights", "migrations", "target"] {
+            assert_eq!(line(&well, name)["result"], "ok", "{well:#}");
+        }
+        assert_eq!(line(&act.doctor(["--pod", web], 0).await, "queue")["result"], "warn");
+
         let summary = act.drain(&["n1"], 3).await;
         print(&summary);
         assert_eq!(ends(&summary), ["not_moved", "moved"], "{summary:#}");
@@ -70,6 +85,10 @@ fn a_consumer_that_cannot_move_is_never_evicted_and_mended_it_moves() {
         assert!(told.contains("Secret"), "{told}");
         assert_eq!(act.pods_on("n1"), [stray.clone(), web.clone()], "neither was evicted");
         assert!(act.is_cordoned("n1") && summary["drained"] == false, "{summary:#}");
+        let node = act.doctor(["--node", "n1"], 0).await;
+        assert_eq!((&line(&node, "node")["result"], &line(&node, "schedulable")["result"]), (&"ok".into(), &"warn".into()), "{node:#}");
+        // Here agents are no pods.
+        assert_eq!(line(&node, "agent")["result"], "unknown", "{node:#}");
 
         // Mended, the same command goes on.
         act.kubectl(&["create", "secret", "generic", "nobody", &format!("--from-literal=url={}", act.broker_url())]);

@@ -1,6 +1,6 @@
 //! A cluster with ms2m in it, several consumers on its first node, their publishers, and their judge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Messages a second for each consumer.
 const RATE: u32 = crate::publish::RATE / 12;
 const DRAINER: &str = "drainer";
+/// As the machine sees it.
+const ADMIN: &str = "/var/tmp/cluster/pki/admin.kubeconfig";
 
 /// One that is opted in, with a queue of its name.
 #[derive(Clone, Copy, Debug)]
@@ -173,11 +175,20 @@ fn deployment(name: &str, image: &str, arguments: &[&str], annotations: &Value) 
 impl Act<'_> {
     /// What `ms2m drain` says as JSON; whether it has ended with this status.
     pub(crate) async fn drain(&self, words: &[&str], status: i32) -> Value {
+        self.ms2m(&self.kubeconfig, &[&["drain"], words].concat(), status).await
+    }
+
+    /// The same of `ms2m doctor`, asked by somebody who may look at everything.
+    pub(crate) async fn doctor(&self, of: [&str; 2], status: i32) -> Value {
+        self.ms2m(Path::new(ADMIN), &[&["doctor"], &of[..]].concat(), status).await
+    }
+
+    async fn ms2m(&self, kubeconfig: &Path, words: &[&str], status: i32) -> Value {
         let mut command = self.cluster.command(env!("CARGO_BIN_EXE_ms2m"));
-        command.arg("drain").args(words).args(["--output", "json"]).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null());
+        command.args(words).args(["--output", "json"]).env("KUBECONFIG", kubeconfig).stdin(Stdio::null());
         let output = timeout(WITHIN, Command::from(command).kill_on_drop(true).output()).await.expect("in time").unwrap();
         let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
-        println!("ms2m drain {}\n{complained}", words.join(" "));
+        println!("ms2m {}\n{complained}", words.join(" "));
         assert_eq!(output.status.code(), Some(status), "{words:?}: {complained} {said}");
         if said.is_empty() { Value::Null } else { serde_json::from_str(&said).unwrap() }
     }
