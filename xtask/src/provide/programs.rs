@@ -11,8 +11,8 @@ use crate::steps::{Outcome, execute};
 /// What the image of a cluster has in it.
 pub(crate) const PROGRAMS: [&str; 4] = ["ms2m-agent", "ms2m-certificate", "ms2m-controller", "ms2m-runtime"];
 /// Whose programs the tests on a cluster start.
-pub(crate) const OF_CLUSTER_TESTS: [&str; 7] =
-    ["ms2m", "ms2m-agent", "ms2m-certificate", "ms2m-controller", "ms2m-runtime", "counter", "ms2m-testkit-cluster"];
+pub(crate) const OF_CLUSTER_TESTS: [&str; 8] =
+    ["ms2m", "ms2m-agent", "ms2m-certificate", "ms2m-controller", "ms2m-runtime", "counter", "embed-operator", "ms2m-testkit-cluster"];
 
 /// For the tests. Built together with what they start, so that all have the same dependencies with the same features.
 pub(crate) fn static_debug_programs() -> Result<Outcome> {

@@ -4,6 +4,7 @@
 
 #[path = "../criu_migrate/audit.rs"]
 mod audit;
+mod embedded;
 #[path = "../criu_migrate/figures.rs"]
 mod figures;
 mod manifests;

@@ -9,6 +9,14 @@ use ms2m_testkit_cluster::{Cluster, Node};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::json;
 
+/// Its account, and the name in its certificate.
+const CONTROLLER: &str = "ms2m-controller";
+
+/// Where the controller's certificate is.
+pub(crate) fn credentials(cluster: &Cluster) -> PathBuf {
+    cluster.shared().join(CONTROLLER)
+}
+
 /// They end when dropped.
 pub(crate) struct Operator {
     logs: PathBuf,
@@ -17,8 +25,15 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn start(cluster: &Cluster) -> Self {
+        let mut controller = cluster.command(program("ms2m-controller"));
+        controller.arg("--credentials").arg(credentials(cluster));
+        Self::start_with(cluster, controller)
+    }
+
+    /// With a controller of one's own.
+    pub(crate) fn start_with(cluster: &Cluster, mut controller: Command) -> Self {
         let authority = Authority::new().unwrap();
-        for name in ["n1", "n2", "ms2m-controller"] {
+        for name in ["n1", "n2", CONTROLLER] {
             authority.issue(cluster.path(cluster.shared().join(name)), name).unwrap();
         }
         let mut operator = Self { logs: cluster.path(cluster.shared()), running: Vec::new() };
@@ -28,14 +43,12 @@ impl Operator {
             for (option, file) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
                 agent.arg(option).arg(own.join(file));
             }
-            agent.args(["--controllers", "ms2m-controller", "--free-bytes-min", "0"]);
+            agent.args(["--controllers", CONTROLLER, "--free-bytes-min", "0"]);
             agent.arg("--shared-volume").arg(cluster.shared().join("volume"));
             operator.run(name, agent);
         }
-        let mut controller = cluster.command(program("ms2m-controller"));
-        controller.arg("--credentials").arg(cluster.shared().join("ms2m-controller"));
-        controller.env("KUBECONFIG", account(cluster, "ms2m-controller"));
-        operator.run("ms2m-controller", controller);
+        controller.env("KUBECONFIG", account(cluster, CONTROLLER));
+        operator.run(CONTROLLER, controller);
         operator
     }
 

@@ -67,6 +67,8 @@ impl Workload {
 
 pub(crate) struct Stage {
     cluster: Cluster,
+    /// Starts ms2m in it.
+    operator: fn(&Cluster) -> Operator,
 }
 
 /// What goes on while the publishers publish.
@@ -78,6 +80,11 @@ pub(crate) struct Act<'a> {
 
 impl Stage {
     pub(crate) fn start() -> Self {
+        Self::start_with(Operator::start)
+    }
+
+    /// With ms2m started in another way.
+    pub(crate) fn start_with(operator: fn(&Cluster) -> Operator) -> Self {
         let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
         let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
         let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
@@ -85,7 +92,7 @@ impl Stage {
         let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
         cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
-        Self { cluster }
+        Self { cluster, operator }
     }
 
     /// Everything from the first message to the audit, in the cluster's network.
@@ -98,7 +105,7 @@ impl Stage {
     }
 
     async fn perform(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>)) {
-        let mut operator = Operator::start(&self.cluster);
+        let mut operator = (self.operator)(&self.cluster);
         let server = self.cluster.rabbitmq().unwrap();
         let (url, management) = (server.amqp_url(), server.management_url());
         let broker = Arc::new(RabbitMq::new(RabbitMqConfig::new(&url).unwrap().with_management(&management).unwrap()).unwrap());
