@@ -3,7 +3,7 @@
 //! A ReplicaSet that has one pod too many deletes those first that are not Ready, and looks at the deletion cost only then. So:
 //!
 //! 1. the source gets the lowest deletion cost;
-//! 2. the copy becomes Ready, still unseen;
+//! 2. meanwhile the copy becomes Ready, still unseen;
 //! 3. one patch gives it the source's labels, takes away what would restore it once more, and makes it the last to be deleted, should the source be gone
 //!    by then and another pod in its place;
 //! 4. the ReplicaSet adopts it, and retires the source.
@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -97,15 +98,18 @@ impl KubeTarget {
         let copy = self.copy().await?.ok_or_else(gone)?;
         let Some(becomes) = Becomes::kept(&copy)? else { return Ok(()) };
         if is_hidden(&copy) {
-            if let Some(set) = &becomes.replica_set {
-                self.wants_pods(set).await?;
-                self.cheapen_source().await?;
-            }
-            until(&self.pods, name, PATIENCE, "the copy to be Ready", |pod| {
+            let source = async {
+                if let Some(set) = &becomes.replica_set {
+                    self.wants_pods(set).await?;
+                    self.cheapen_source().await?;
+                }
+                Ok(())
+            };
+            let ready = until(&self.pods, name, PATIENCE, "the copy to be Ready", |pod| {
                 let pod = pod.ok_or_else(gone)?;
                 Ok(if is_ready(pod) { Look::Found(()) } else { Look::NotYet(standing(pod)) })
-            })
-            .await?;
+            });
+            try_join(source, ready).await?;
             let mut labels: BTreeMap<&str, Option<&str>> =
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
