@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use kube::Api;
 use kube::runtime::reflector::ObjectRef;
-use ms2m_core::{Cancel, Error, Result};
+use ms2m_core::{Cancel, Error, ErrorKind, Result};
 use tokio::time::sleep;
 
 use super::begin::{begin, go_on};
@@ -21,6 +21,9 @@ use crate::watch;
 
 /// Before a migration is taken up again whose driver will hardly do better the next time.
 const PAUSE_AFTER_PANIC: Duration = Duration::from_secs(30);
+
+/// To take the finalizer away, while others write.
+const ATTEMPTS: u32 = 5;
 
 /// What is left to do.
 enum Left {
@@ -93,8 +96,14 @@ async fn attempt(context: &Arc<Context>, seen: &Seen, cancel: &Cancel) -> Result
         }
     };
     runs.finish().await?;
-    if let Some(resource) = read(&resources, seen).await? {
-        finalizer::set(&resources, &resource, false).await?;
+    let mut attempts = ATTEMPTS;
+    while let Some(resource) = read(&resources, seen).await? {
+        attempts -= 1;
+        match finalizer::set(&resources, &resource, false).await {
+            // The last news are being written.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && attempts > 0 => {}
+            set => return set.map(|()| Left::Nothing),
+        }
     }
     Ok(Left::Nothing)
 }

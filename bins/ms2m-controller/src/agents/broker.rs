@@ -20,8 +20,9 @@ pub(super) async fn broker(client: &Client, plan: &Plan) -> Result<Arc<dyn Repla
     let url = plan.broker_url(client).await?;
     let config = RabbitMqConfig::new(&url)?.with_management_or_default(queue.management_url.as_deref())?;
     let broker = RabbitMq::new(config)?;
-    let facts = broker.inspect(&queue.queue_name).await.map_err(|error| {
-        Error::from(error).with("hint", "RabbitMQ's management API says what kind of queue it is; name it as managementUrl")
+    let facts = broker.inspect(&queue.queue_name).await.map_err(|error| match Error::from(error) {
+        missing if missing.kind() == ErrorKind::NotFound => missing,
+        error => error.with("hint", "RabbitMQ's management API says what kind of queue it is; name it as managementUrl"),
     })?;
     let facts = facts.ok_or_else(|| {
         Error::fatal(ErrorKind::Unsupported, "the broker does not say what kind of queue it is").with("queue", &queue.queue_name)
