@@ -74,6 +74,12 @@ fn a_newcomer_installs_ms2m_moves_a_consumer_and_removes_ms2m() {
         let install = format!("{} --set certificates.lifetimeSeconds={}", put(&commands[0], &image), LIFETIME.as_secs());
         stage.types(&install).await.unwrap();
         stage.types(&commands[1]).await.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+        let told = stage.types("ms2m doctor --node n1").await.unwrap_or_else(|error| panic!("{error}\n{}", stage.logs()));
+        println!("{told}");
+        for name in ["node", "schedulable", "runtime", "certificate", "agent", "release"] {
+            let well = |line: &str| line.split_whitespace().take(2).eq(["ok", name]);
+            assert!(told.lines().any(well), "{name}: {told}");
+        }
         stage.types(&commands[2]).await.unwrap();
         let begun = Instant::now();
         let moves = async |how: &str| {
