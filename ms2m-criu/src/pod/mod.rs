@@ -22,6 +22,6 @@ mod wire;
 
 pub use bundle::{GivenBundle, remove_leftovers, was_restored};
 pub use gate::Gate;
-pub use target::{Copy, PodTarget};
+pub use target::{Copy, PodTarget, forget_ended};
 pub use waiter::{SOCKET, WAIT_MAX, wait};
 pub use wire::{Hello, Order, Outcome};

@@ -1,6 +1,6 @@
 //! [`PodTarget`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,31 @@ use crate::local::check::Machine;
 use crate::local::record::{self, Kept as _};
 use crate::local::restore::launch_cgroup;
 use crate::runtime::Flavor;
+
+/// Removes what is still known of copies that have become the owner's own and have ended since: nobody asks for them any more. How many there were.
+///
+/// # Errors
+/// When a record cannot be read or removed.
+pub fn forget_ended(work_dir: &Path) -> Result<usize> {
+    let mut forgotten = 0;
+    let found = std::fs::read_dir(work_dir.join("migrations")).into_iter().flatten().flatten();
+    let migrations = found.filter_map(|entry| MigrationId::new(entry.file_name().into_string().ok()?).ok());
+    for migration in migrations {
+        let Some(record) = Record::load(work_dir, &migration)?.filter(|record| record.promoted) else { continue };
+        let mut lives = false;
+        for hello in &record.containers {
+            lives |= !Cgroup::named(&hello.cgroup).processes()?.is_empty();
+        }
+        if !lives {
+            let directory = record::directory(work_dir, &migration);
+            remove_directory(&directory)?;
+            // Unless a source of the migration is here, too.
+            let _ = directory.parent().map(std::fs::remove_dir);
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
 
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
@@ -182,5 +207,33 @@ impl RestoreTarget for PodTarget {
         // The migration's own, unless a source of it is here, too.
         let _ = directory.parent().map(std::fs::remove_dir);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::Hello;
+    use super::*;
+
+    fn hello(cgroup: &str) -> Hello {
+        let (migration, container) = (MigrationId::new("m-1").unwrap(), "main".to_owned());
+        Hello { migration, container, id: "c".into(), pod_uid: "u".into(), cgroup: cgroup.into(), marker: "/nowhere".into() }
+    }
+
+    #[test]
+    fn only_what_was_promoted_and_has_ended_is_forgotten() {
+        let work = tempfile::tempdir().unwrap();
+        let stored = |name: &str, promoted: bool| {
+            let migration = MigrationId::new(name).unwrap();
+            let record = Record { containers: vec![hello("ms2m-no-such-cgroup")], ordered: true, promoted, ..Record::default() };
+            record.store(work.path(), &migration).unwrap();
+            migration
+        };
+        let (ended, pending) = (stored("m-1", true), stored("m-2", false));
+        assert_eq!(forget_ended(work.path()).unwrap(), 1);
+        assert_eq!(Record::load(work.path(), &ended).unwrap(), None);
+        assert!(Record::load(work.path(), &pending).unwrap().is_some());
+        assert!(!record::directory(work.path(), &ended).parent().unwrap().exists(), "nothing is left of it");
+        assert_eq!(forget_ended(&work.path().join("nowhere")).unwrap(), 0);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ms2m_core::{CheckpointSource, Error, ErrorKind, MigrationId, RestoreTarget, Result, TransferBackend};
 use ms2m_criu::criu::Criu;
-use ms2m_criu::pod::{Copy, Gate, PodTarget};
+use ms2m_criu::pod::{Copy, Gate, PodTarget, forget_ended};
 use ms2m_criu::runtime::{Runtime, RuntimeSource};
 use ms2m_remote::{Node, SourcePlace, TargetPlace, Way};
 use ms2m_transfer_direct::{Agent, Credentials};
@@ -95,6 +95,10 @@ impl Node for ThisNode {
     }
 
     async fn expect(&self, place: &TargetPlace) -> Result<()> {
+        // With each migration that comes, so that nothing grows with those that have been.
+        if let Err(error) = forget_ended(&self.work_dir) {
+            tracing::warn!(%error, "what is known of copies that have ended cannot be removed");
+        }
         self.live.expect(&place.migration, &place.from_node).await
     }
 
