@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ms2m_core::MigrationId;
-use ms2m_k8s::api::{MIGRATION_LABEL, RESTORE_FROM};
+use ms2m_k8s::api::{MIGRATION_LABEL, PLACED_ON, RESTORE_FROM};
 use ms2m_k8s::pod::{Claims, Copy, SourcePod, copy_name, obstacles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -103,6 +103,22 @@ fn without_a_target_it_goes_anywhere_else_and_the_sources_own_wishes_stay() {
     assert_eq!(terms[0], json!({ "matchExpressions": zone["matchExpressions"], "matchFields": [place] }));
     assert_eq!(terms[1], json!({ "matchFields": [place] }), "an earlier move is over");
     assert_eq!(copy["spec"].get("runtimeClassName"), None);
+}
+
+#[test]
+fn where_an_earlier_migration_has_put_it_holds_nobody() {
+    let mut placed = running(&spec());
+    placed["metadata"]["annotations"][PLACED_ON] = "n1".into();
+    let copy_with = |selector: Value| {
+        let mut placed = placed.clone();
+        placed["spec"]["nodeSelector"] = selector;
+        copy_of(&SourcePod::of(placed).unwrap(), Some("n2"), None)
+    };
+    let copy = copy_with(json!({ "kubernetes.io/hostname": "n1", "disk": "ssd" }));
+    assert_eq!(copy["spec"]["nodeSelector"], json!({ "disk": "ssd" }));
+    assert_eq!(copy["metadata"]["annotations"].get(PLACED_ON), None);
+    let own = json!({ "kubernetes.io/hostname": "n3" });
+    assert_eq!(copy_with(own.clone())["spec"]["nodeSelector"], own, "the workload's own word");
 }
 
 #[test]

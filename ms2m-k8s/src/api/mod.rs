@@ -30,3 +30,6 @@ pub const FINALIZER: &str = "migration.ms2m.io/roll-back";
 pub const PLACES: &str = "migration.ms2m.io/places";
 /// Annotation on a copy that serves while the StatefulSet's own pod is not there: the name of that pod.
 pub const STANDS_IN_FOR: &str = "migration.ms2m.io/stands-in-for";
+/// Annotation on a pod that the admission policy has placed: the node's `kubernetes.io/hostname` that it has written into the pod's selector. The next
+/// copy is not held there.
+pub const PLACED_ON: &str = "migration.ms2m.io/placed-on";

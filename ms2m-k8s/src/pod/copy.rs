@@ -4,7 +4,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Map, Value, json};
 
 use super::source::{HOST_NAME_BYTES_MAX, SourcePod};
-use crate::api::{MIGRATION_LABEL, RESTORE_FROM, annotations};
+use crate::api::{MIGRATION_LABEL, PLACED_ON, RESTORE_FROM, annotations};
 
 /// What the API server, its admission or the scheduler add, what is about this one pod, and what must not run twice.
 const NOT_COPIED: [&str; 9] = [
@@ -65,6 +65,7 @@ impl Copy<'_> {
         for container in list(&mut spec, "containers") {
             by_digest(container, source);
         }
+        without_placement(&mut spec, source);
         self.place(&mut spec, source);
         if let Some(class) = self.runtime_class_name {
             spec.insert("runtimeClassName".to_owned(), class.into());
@@ -116,6 +117,14 @@ impl Copy<'_> {
                 }
             }
         }
+    }
+}
+
+/// Where an earlier migration has put the source is not where its workload wants to be.
+fn without_placement(spec: &mut Map<String, Value>, source: &SourcePod) {
+    let Some(hostname) = source.annotation(PLACED_ON) else { return };
+    if let Some(selector) = spec.get_mut("nodeSelector").and_then(Value::as_object_mut) {
+        selector.retain(|label, value| label != "kubernetes.io/hostname" || value != hostname);
     }
 }
 
