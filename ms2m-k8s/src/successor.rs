@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::api::{PLACES, PlacementStatus, RESTORE_FROM, StatefulMigration};
 use crate::error;
-use crate::target::{broken, standing, unscheduled};
+use crate::target::{broken, unscheduled};
 use crate::watch::{Look, until};
 
 /// The policy's binding: whoever has that has the policy, too.
@@ -131,23 +131,6 @@ impl Successor {
                 Came::Ours(pod) => return Ok(pod),
                 Came::Other(pod) => self.remove(&pod).await?,
             }
-        }
-    }
-
-    /// Waits until the pod cannot come to be any more.
-    pub(crate) async fn breaks(&self, uid: &str, limit: Duration) -> Error {
-        let watched = until(&self.pods, &self.name, limit, "the node to wait for the checkpoint", |pod| {
-            match pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
-                None => Err(Error::undo(ErrorKind::NotFound, "somebody has deleted the copy's pod").with("pod", &self.name)),
-                Some(pod) => match broken(pod) {
-                    Some(error) => Err(error),
-                    None => Ok(Look::<std::convert::Infallible>::NotYet(standing(pod))),
-                },
-            }
-        });
-        match watched.await {
-            Err(error) => error,
-            Ok(never) => match never {},
         }
     }
 

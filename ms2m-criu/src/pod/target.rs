@@ -21,31 +21,6 @@ use crate::local::record::{self, Kept as _};
 use crate::local::restore::launch_cgroup;
 use crate::runtime::Flavor;
 
-/// Removes what is still known of copies that have become the owner's own and have ended since: nobody asks for them any more. How many there were.
-///
-/// # Errors
-/// When a record cannot be read or removed.
-pub fn forget_ended(work_dir: &Path) -> Result<usize> {
-    let mut forgotten = 0;
-    let found = std::fs::read_dir(work_dir.join("migrations")).into_iter().flatten().flatten();
-    let migrations = found.filter_map(|entry| MigrationId::new(entry.file_name().into_string().ok()?).ok());
-    for migration in migrations {
-        let Some(record) = Record::load(work_dir, &migration)?.filter(|record| record.promoted) else { continue };
-        let mut lives = false;
-        for hello in &record.containers {
-            lives |= !Cgroup::named(&hello.cgroup).processes()?.is_empty();
-        }
-        if !lives {
-            let directory = record::directory(work_dir, &migration);
-            remove_directory(&directory)?;
-            // Unless a source of the migration is here, too.
-            let _ = directory.parent().map(std::fs::remove_dir);
-            forgotten += 1;
-        }
-    }
-    Ok(forgotten)
-}
-
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
 
@@ -111,6 +86,43 @@ impl PodTarget {
         }
         Ok(())
     }
+}
+
+/// Whether a process of the copy is there.
+fn lives(record: &Record) -> Result<bool> {
+    for hello in &record.containers {
+        if !Cgroup::named(&hello.cgroup).processes()?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes the files of one migration's copy.
+fn remove(work_dir: &Path, migration: &MigrationId) -> Result<()> {
+    let directory = record::directory(work_dir, migration);
+    remove_directory(&directory)?;
+    // The migration's own, unless a source of it is here, too.
+    let _ = directory.parent().map(std::fs::remove_dir);
+    Ok(())
+}
+
+/// Removes what is still known of copies that have become the owner's own and have ended since: nobody asks for them any more. How many there were.
+///
+/// # Errors
+/// When a record cannot be read or removed.
+pub fn forget_ended(work_dir: &Path) -> Result<usize> {
+    let mut forgotten = 0;
+    let found = std::fs::read_dir(work_dir.join("migrations")).into_iter().flatten().flatten();
+    let migrations = found.filter_map(|entry| MigrationId::new(entry.file_name().into_string().ok()?).ok());
+    for migration in migrations {
+        let Some(record) = Record::load(work_dir, &migration)?.filter(|record| record.promoted) else { continue };
+        if !lives(&record)? {
+            remove(work_dir, &migration)?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
 }
 
 #[async_trait]
@@ -179,12 +191,7 @@ impl RestoreTarget for PodTarget {
     }
 
     async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
-        for hello in self.record(migration)?.containers {
-            if !Cgroup::named(&hello.cgroup).processes()?.is_empty() {
-                return Ok(CopyStatus::Present);
-            }
-        }
-        Ok(CopyStatus::Gone)
+        Ok(if lives(&self.record(migration)?)? { CopyStatus::Present } else { CopyStatus::Gone })
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {
@@ -202,11 +209,7 @@ impl RestoreTarget for PodTarget {
             self.gate.refuse(migration, &self.copy.pod_uid, "the migration was rolled back");
             self.end(&record).await?;
         }
-        let directory = record::directory(&self.work_dir, migration);
-        remove_directory(&directory)?;
-        // The migration's own, unless a source of it is here, too.
-        let _ = directory.parent().map(std::fs::remove_dir);
-        Ok(())
+        remove(&self.work_dir, migration)
     }
 }
 

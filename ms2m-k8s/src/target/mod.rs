@@ -16,7 +16,7 @@ use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, 
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-pub(crate) use self::place::{broken, standing, unscheduled};
+pub(crate) use self::place::{broken, unscheduled};
 pub use self::successor::SuccessorTarget;
 
 use crate::api::MIGRATION_LABEL;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use ms2m_core::{Error, ErrorKind, RestoreJob, Result};
+use ms2m_core::{Error, ErrorKind, RestoreJob, RestoreTarget, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -39,12 +39,8 @@ impl KubeTarget {
         self.publish(&placed).await?;
         let agent = self.nodes.target(&placed).await?;
         *self.agent.lock().await = Some(Arc::clone(&agent));
-        let rest = end.saturating_duration_since(Instant::now());
-        let job = RestoreJob { deadline: rest, ..job.clone() };
-        tokio::select! {
-            waits = agent.prepare(&job) => waits,
-            broken = self.breaks(rest) => Err(broken),
-        }
+        let pod = (&self.pods, placed.pod.as_str(), placed.pod_uid.as_deref());
+        node_waits(&*agent, job, pod, end).await
     }
 
     async fn apply(&self) -> Result<()> {
@@ -90,20 +86,30 @@ impl KubeTarget {
         let patched = resources.patch_status(&self.plan.resource, &PatchParams::default(), &Patch::Merge(&status)).await;
         patched.map(drop).map_err(|error| error::api(error, "tell the copy's node in the status"))
     }
+}
 
-    /// Waits until the pod cannot come to be any more.
-    async fn breaks(&self, limit: Duration) -> Error {
-        let watched = until(&self.pods, &self.plan.copy_pod, limit, "the node to wait for the checkpoint", |pod| {
-            let pod = pod.ok_or_else(|| deleted(&self.plan.copy_pod))?;
-            match broken(pod) {
-                Some(error) => Err(error),
-                None => Ok(Look::<std::convert::Infallible>::NotYet(standing(pod))),
-            }
-        });
-        match watched.await {
-            Err(error) => error,
-            Ok(never) => match never {},
+/// The node waits in this pod, of this UID, for the checkpoint; or it is said why the pod cannot come to be any more.
+pub(super) async fn node_waits(
+    agent: &dyn RestoreTarget,
+    job: &RestoreJob,
+    (pods, name, uid): (&Api<Pod>, &str, Option<&str>),
+    end: Instant,
+) -> Result<()> {
+    let rest = end.saturating_duration_since(Instant::now());
+    let job = RestoreJob { deadline: rest, ..job.clone() };
+    let breaks = until(pods, name, rest, "the node to wait for the checkpoint", |pod| {
+        let pod = pod.filter(|pod| uid.is_none() || pod.metadata.uid.as_deref() == uid).ok_or_else(|| deleted(name))?;
+        match broken(pod) {
+            Some(error) => Err(error),
+            None => Ok(Look::<std::convert::Infallible>::NotYet(standing(pod))),
         }
+    });
+    tokio::select! {
+        waits = agent.prepare(&job) => waits,
+        broken = breaks => match broken {
+            Err(error) => Err(error),
+            Ok(never) => match never {},
+        },
     }
 }
 

@@ -92,10 +92,7 @@ impl Becomes {
 impl KubeTarget {
     pub(super) async fn give_over(&self) -> Result<()> {
         let name = &self.plan.copy_pod;
-        let gone = || {
-            Error::retry(ErrorKind::NotFound, "the copy's pod is gone, and the queue is its own: somebody has deleted it").with("pod", name)
-        };
-        let copy = self.copy().await?.ok_or_else(gone)?;
+        let copy = self.copy().await?.ok_or_else(|| gone(name))?;
         let Some(becomes) = Becomes::kept(&copy)? else { return Ok(()) };
         if is_hidden(&copy) {
             let source = async {
@@ -105,11 +102,7 @@ impl KubeTarget {
                 }
                 Ok(())
             };
-            let ready = until(&self.pods, name, PATIENCE, "the copy to be Ready", |pod| {
-                let pod = pod.ok_or_else(gone)?;
-                Ok(if is_ready(pod) { Look::Found(()) } else { Look::NotYet(standing(pod)) })
-            });
-            try_join(source, ready).await?;
+            try_join(source, is_ready(&self.pods, name)).await?;
             let mut labels: BTreeMap<&str, Option<&str>> =
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
@@ -120,7 +113,7 @@ impl KubeTarget {
         }
         if let Some(set) = &becomes.replica_set {
             until(&self.pods, name, PATIENCE, "the ReplicaSet to adopt the copy", |pod| {
-                let pod = pod.ok_or_else(gone)?;
+                let pod = pod.ok_or_else(|| gone(name))?;
                 Ok(match controller(&pod.metadata) {
                     Some(owner) if owner.uid == set.uid => Look::Found(()),
                     Some(owner) => Look::NotYet(format!("{} {} has adopted it", owner.kind, owner.name)),
@@ -171,7 +164,17 @@ fn is_hidden(pod: &Pod) -> bool {
     pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MIGRATION_LABEL))
 }
 
-pub(super) fn is_ready(pod: &Pod) -> bool {
-    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    pod.metadata.deletion_timestamp.is_none() && conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+pub(super) fn gone(pod: &str) -> Error {
+    Error::retry(ErrorKind::NotFound, "the copy's pod is gone, and the queue is its own: somebody has deleted it").with("pod", pod)
+}
+
+/// Waits until a copy is Ready.
+pub(super) async fn is_ready(pods: &Api<Pod>, name: &str) -> Result<()> {
+    until(pods, name, PATIENCE, "the copy to be Ready", |pod| {
+        let pod = pod.ok_or_else(|| gone(name))?;
+        let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Ok(if ready && pod.metadata.deletion_timestamp.is_none() { Look::Found(()) } else { Look::NotYet(standing(pod)) })
+    })
+    .await
 }

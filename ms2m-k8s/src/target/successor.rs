@@ -1,25 +1,22 @@
 //! [`SuccessorTarget`]: the copy in the pod that a StatefulSet makes by itself.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use ms2m_core::{CopyStatus, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::promote::is_ready;
-use super::{NodeTargets, Placed, has_ended, standing};
+use super::place::node_waits;
+use super::promote::{gone, is_ready};
+use super::{NodeTargets, Placed, has_ended};
 use crate::plan::Plan;
 use crate::source::KubeSource;
 use crate::strategy::Strategy;
 use crate::successor::Successor;
-use crate::watch::{Look, until, within};
-
-/// How long each wait may take within one call, which is repeated until all is done.
-const PATIENCE: Duration = Duration::from_secs(6);
+use crate::watch::within;
 
 /// Makes the copy in the StatefulSet's own pod.
 ///
@@ -87,20 +84,12 @@ impl SuccessorTarget {
         let end = Instant::now() + within(job.deadline);
         let pod = self.successor.awaits(before, within(job.deadline)).await?;
         let agent = self.agent_of(&pod).await?;
-        let rest = end.saturating_duration_since(Instant::now());
-        let job = RestoreJob { deadline: rest, ..job.clone() };
-        let waits = tokio::select! {
-            waits = agent.prepare(&job) => waits,
-            broken = self.successor.breaks(pod.metadata.uid.as_deref().unwrap_or_default(), rest) => Err(broken),
-        };
-        waits.map(|()| pod)
+        let waited = (&self.successor.pods, self.successor.name.as_str(), pod.metadata.uid.as_deref());
+        node_waits(&*agent, job, waited, end).await.map(|()| pod)
     }
 
     async fn present(&self) -> Result<Pod> {
-        self.successor.find().await?.ok_or_else(|| {
-            Error::retry(ErrorKind::NotFound, "the copy's pod is gone, and the queue is its own: somebody has deleted it")
-                .with("pod", &self.successor.name)
-        })
+        self.successor.find().await?.ok_or_else(|| gone(&self.successor.name))
     }
 }
 
@@ -153,12 +142,7 @@ impl RestoreTarget for SuccessorTarget {
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {
         let pod = self.present().await?;
-        until(&self.successor.pods, &self.successor.name, PATIENCE, "the copy to be Ready", |pod| {
-            let gone = || Error::retry(ErrorKind::NotFound, "the copy's pod is gone").with("pod", &self.successor.name);
-            let pod = pod.ok_or_else(gone)?;
-            Ok(if is_ready(pod) { Look::Found(()) } else { Look::NotYet(standing(pod)) })
-        })
-        .await?;
+        is_ready(&self.successor.pods, &self.successor.name).await?;
         self.agent_of(&pod).await?.promote(migration).await?;
         self.successor.settle(&pod).await?;
         self.successor.clear().await

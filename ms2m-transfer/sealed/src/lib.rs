@@ -30,3 +30,6 @@ mod send;
 
 pub use backend::Sealed;
 pub use keys::{Key, Recipient};
+
+/// What a sealed part is, for whoever looks into a registry: its media type.
+pub const MEDIA_TYPE: &str = "application/vnd.ms2m.checkpoint.v1.tar+age";

@@ -12,9 +12,6 @@ use ms2m_transfer_shared_volume::SharedVolume;
 
 use super::args::WayArgs;
 
-/// What a sealed part is, for whoever looks into the registry.
-const SEALED_MEDIA_TYPE: &str = "application/vnd.ms2m.checkpoint.v1.tar+age";
-
 #[derive(Debug)]
 pub(super) struct Ways {
     agent: Agent,
@@ -67,7 +64,7 @@ impl Ways {
 
     fn registry(&self, repository: &str) -> Result<Arc<Registry>> {
         let ca_pem = self.args.registry_authority.as_ref().map(read).transpose()?;
-        let (plain_http, layer_media_type) = (self.args.registry_plain_http, SEALED_MEDIA_TYPE.to_owned());
+        let (plain_http, layer_media_type) = (self.args.registry_plain_http, ms2m_transfer_sealed::MEDIA_TYPE.to_owned());
         Ok(Arc::new(Registry::new(repository, RegistryOptions { ca_pem, plain_http, layer_media_type, ..RegistryOptions::default() })?))
     }
 

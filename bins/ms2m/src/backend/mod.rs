@@ -11,9 +11,6 @@ use ms2m_transfer_registry::{Registry, RegistryOptions};
 
 pub(crate) use self::args::BackendArgs;
 
-/// What a sealed part is, for whoever looks into the registry.
-const SEALED_MEDIA_TYPE: &str = "application/vnd.ms2m.checkpoint.v1.tar+age";
-
 /// To an agent, which shows the certificate of `node`, or of the host in its address.
 pub(crate) fn direct(credentials: &Path, node: Option<&str>, url: &str) -> Result<DirectTransfer> {
     let credentials = Credentials::from_directory(credentials);
@@ -32,7 +29,7 @@ pub(crate) fn registry(args: &BackendArgs, repository: &str, plain: Option<BTree
     };
     match plain {
         Some(annotations) => options.annotations = annotations,
-        None => options.layer_media_type = SEALED_MEDIA_TYPE.into(),
+        None => options.layer_media_type = ms2m_transfer_sealed::MEDIA_TYPE.into(),
     }
     Registry::new(repository, options)
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_testkit_cluster::{Cluster, Image, Options};
+use ms2m_testkit_cluster::{Cluster, Image};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::audit;
-use crate::operator::{Operator, account};
+use crate::operator::{Operator, account, cluster};
 use crate::publish::{PUBLISHERS, publish};
 
 /// Generous: a loaded machine is no error.
@@ -53,12 +53,7 @@ pub(crate) struct Act<'a> {
 
 impl Stage {
     pub(crate) fn start() -> Self {
-        let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
-        let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
-        let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
-        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
-        cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
+        let cluster = cluster();
         // Who drains, with the rights of its role alone.
         cluster.kubectl(&["create", "serviceaccount", DRAINER, "--namespace", "ms2m-system"]).unwrap();
         let whom = format!("--serviceaccount=ms2m-system:{DRAINER}");

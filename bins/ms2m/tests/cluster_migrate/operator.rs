@@ -5,12 +5,22 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use ms2m_testkit::certificates::Authority;
-use ms2m_testkit_cluster::{Cluster, Node};
+use ms2m_testkit_cluster::{Cluster, Node, Options};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::json;
 
 /// Its account, and the name in its certificate.
 const CONTROLLER: &str = "ms2m-controller";
+
+/// A cluster whose nodes restore, with a RabbitMQ, and with what the API server must know of ms2m. The programs run beside it, with their rights in it.
+pub(crate) fn cluster() -> Cluster {
+    let options = Options::default().rabbitmq().runtime(program("ms2m-runtime").display().to_string());
+    let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
+    cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
+    cluster
+}
 
 /// Where the controller's certificate is.
 pub(crate) fn credentials(cluster: &Cluster) -> PathBuf {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_testkit_cluster::{Cluster, Image, Options, REGISTRY};
+use ms2m_testkit_cluster::{Cluster, Image, REGISTRY};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::Value;
 use tokio::process::Command;
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::audit;
 use crate::manifests::{UID_FILE, deployment, stateful_set};
-use crate::operator::Operator;
+use crate::operator::{Operator, cluster};
 use crate::publish::{PUBLISHERS, publish};
 
 /// As the machine sees it.
@@ -85,14 +85,7 @@ impl Stage {
 
     /// With ms2m started in another way.
     pub(crate) fn start_with(operator: fn(&Cluster) -> Operator) -> Self {
-        let runtime = workspace_program("ms2m-runtime", "ms2m-runtime").unwrap();
-        let options = Options::default().rabbitmq().runtime(runtime.display().to_string());
-        let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
-        // The programs run beside the cluster here, with their rights in it.
-        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
-        cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"]).unwrap();
-        Self { cluster, operator }
+        Self { cluster: cluster(), operator }
     }
 
     /// Everything from the first message to the audit, in the cluster's network.
