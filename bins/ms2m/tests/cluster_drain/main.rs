@@ -66,7 +66,6 @@ fn five_consumers_move_and_the_ordinary_drain_then_finds_nothing_in_its_way() {
 fn a_consumer_that_cannot_move_is_never_evicted_and_mended_it_moves() {
     let consumers = [Consumer { name: "well", secret: "broker" }, Consumer { name: "stray", secret: "nobody" }];
     Stage::start().play(&consumers, async |act| {
-        act.are_all_ready(3).await;
         let on_n1 = act.pods_on("n1");
         let [stray, web, well] = on_n1.as_slice() else { panic!("{on_n1:?}") };
         // The doctor has said so before.

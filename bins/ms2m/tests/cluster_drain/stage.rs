@@ -144,7 +144,7 @@ impl Stage {
         // One that has no state worth moving.
         let web = workspace_program("ms2m-testkit-cluster", "ms2m-memory-counter").unwrap();
         let web = self.cluster.push("web", &Image::of(web)).unwrap();
-        self.cluster.apply(&deployment("web", &web, &[], &json!({})).to_string()).unwrap();
+        self.cluster.apply(&deployment("web", &web, &["1"], &json!({})).to_string()).unwrap();
         self.cluster.kubectl(&["wait", "deployment", "--all", "--for=condition=Available", "--timeout=90s"]).unwrap();
         self.cluster.kubectl(&["uncordon", "n2"]).unwrap();
     }
