@@ -9,6 +9,7 @@ use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Claims, SourcePod, copy_name, obstacles};
 use crate::strategy::Strategy;
+use crate::successor::is_ruled;
 
 /// Everything that drivers need to know of one migration. It can be made again from the resource alone, also when the source is gone.
 #[derive(Clone, PartialEq, Debug)]
@@ -52,6 +53,10 @@ impl Plan {
         let obstacles = obstacles(&source, &container, target_node, &claims(client, &source).await?);
         if !obstacles.is_empty() {
             return Err(Error::fatal(ErrorKind::Unsupported, format!("the source cannot be migrated: {}", obstacles.join("; "))));
+        }
+        if strategy.stateful_set().is_some() {
+            // Once a stand-in serves, or the source has ended, it is too late.
+            is_ruled(client).await?;
         }
         let copy_pod = match &strategy {
             Strategy::Shadow | Strategy::StandIn { .. } => copy_name(&source, &migration),

@@ -22,6 +22,18 @@ use crate::watch::{Look, until};
 const POLICY: &str = "ms2m-placement";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
+/// Whether the cluster would write into a StatefulSet's pods what [`Successor::place`] says. Without that, one would start with no state.
+pub(crate) async fn is_ruled(client: &Client) -> Result<()> {
+    let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding");
+    let bindings: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    let found = bindings.get_opt(POLICY).await.map_err(|error| error::api(error, "read the admission policy"))?;
+    found.map(drop).ok_or_else(|| {
+        let message =
+            "the pods of StatefulSets are placed by an admission policy that is not there: apply deploy/admission (Kubernetes 1.36 or newer)";
+        Error::fatal(ErrorKind::Unsupported, message).with("policy", POLICY)
+    })
+}
+
 /// A pod of this name, for one migration.
 #[derive(Clone, Debug)]
 pub(crate) struct Successor {
@@ -65,18 +77,6 @@ impl Successor {
         self.pods.clone().into_client()
     }
 
-    /// Whether the cluster would write into pods what [`place`](Self::place) says.
-    pub(crate) async fn is_ruled(&self) -> Result<()> {
-        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding");
-        let bindings: Api<DynamicObject> = Api::all_with(self.client(), &ApiResource::from_gvk(&kind));
-        let found = bindings.get_opt(POLICY).await.map_err(|error| error::api(error, "read the admission policy"))?;
-        found.map(drop).ok_or_else(|| {
-            let message = "the pods of StatefulSets are placed by an admission policy that is not there: apply deploy/admission (Kubernetes 1.36 or \
-                           newer), or write migrationStrategy: ShadowPod for a Deployment's pod";
-            Error::fatal(ErrorKind::Unsupported, message).with("policy", POLICY)
-        })
-    }
-
     /// From now on each pod of this name comes to this node and waits there.
     pub(crate) async fn place(&self) -> Result<()> {
         let nodes: Api<Node> = Api::all(self.client());
@@ -84,12 +84,12 @@ impl Successor {
         let hostname = node.metadata.labels.unwrap_or_default().remove(HOSTNAME).unwrap_or_else(|| self.node.clone());
         let placement = PlacementStatus { pod_name: self.name.clone(), hostname, runtime_class_name: self.runtime_class_name.clone() };
         self.label(json!("true")).await?;
-        self.write(json!(placement)).await
+        self.write(json!({ "placement": placement, "targetNode": self.node })).await
     }
 
     /// The next pod of this name is the StatefulSet's own affair again.
     pub(crate) async fn clear(&self) -> Result<()> {
-        self.write(Value::Null).await?;
+        self.write(json!({ "placement": null })).await?;
         self.label(Value::Null).await
     }
 
@@ -99,8 +99,8 @@ impl Successor {
         labelled.map(drop).map_err(|error| error::api(error, "label the migration"))
     }
 
-    async fn write(&self, placement: Value) -> Result<()> {
-        let patch = Patch::Merge(json!({ "metadata": { "uid": self.migration }, "status": { "placement": placement } }));
+    async fn write(&self, status: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({ "metadata": { "uid": self.migration }, "status": status }));
         let written = self.resources.patch_status(&self.resource, &PatchParams::default(), &patch).await;
         written.map(drop).map_err(|error| error::api(error, "write the placement into the status"))
     }

@@ -100,7 +100,6 @@ impl RestoreTarget for SuccessorTarget {
     }
 
     async fn prepare(&self, job: &RestoreJob) -> Result<()> {
-        self.successor.is_ruled().await?;
         if self.is_sequential() {
             // There is no pod yet; the node only learns what will come.
             return self.nodes.target(&self.placed(None)).await?.prepare(job).await;

@@ -81,6 +81,21 @@ fn a_statefulsets_consumer_moves_by_a_stand_in_and_comes_home() {
 }
 
 #[test]
+fn where_pods_cannot_be_placed_a_statefulsets_pod_stays() {
+    let stage = Stage::start();
+    stage.play(&Setting { workload: Workload::StatefulSet("shadow-pod"), ..Setting::deployment(0, 10, "auto") }, async |act| {
+        let (pod, to) = act.pod();
+        act.kubectl(&["delete", "mutatingadmissionpolicybinding", "ms2m-placement"]);
+        for strategy in ["shadow-pod", "sequential"] {
+            let words = [&["migrate", &pod, "--to", to, "--strategy", strategy][..], &act.consumed()].concat();
+            act.ms2m(&words, 1).await;
+            act.is_tidy().await;
+            assert_eq!(act.pod(), (pod.clone(), to), "it has not moved, and nothing stands in for it");
+        }
+    });
+}
+
+#[test]
 fn what_has_moved_is_told_and_what_cannot_move_is_undone() {
     let stage = Stage::start();
     stage.play(&Setting::deployment(8, 10, "chase"), async |act| {

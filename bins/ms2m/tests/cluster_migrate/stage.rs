@@ -207,6 +207,10 @@ impl Act<'_> {
         serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
     }
 
+    pub(crate) fn kubectl(&self, words: &[&str]) {
+        self.stage.cluster.kubectl(words).unwrap();
+    }
+
     /// The migrations that there are, by their names.
     pub(crate) fn migrations(&self) -> Vec<String> {
         let found = self.stage.get(&["statefulmigrations"]);
