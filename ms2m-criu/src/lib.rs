@@ -6,6 +6,7 @@
 //! - [`criu`] speaks to CRIU: dump, pre-dump, restore, what it can do here.
 //! - [`runtime`] takes checkpoints of containers of runc and crun; [`local`] makes copies of them on this machine.
 //! - [`pod`] makes copies in pods, where a container engine has made the container.
+//! - [`engine`] makes what a container engine restores by itself.
 //! - [`tree`] packs what a container has written.
 //! - [`doctor`] says what this machine can do, and what stands in the way of checkpointing one container or process.
 //! - [`process`] moves bare process trees.
@@ -18,6 +19,7 @@ pub mod archive;
 pub mod check;
 pub mod criu;
 pub mod doctor;
+pub mod engine;
 mod facts;
 pub mod image;
 pub mod inspect;

@@ -6,7 +6,7 @@ use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Result};
 use ms2m_oci::{Facts, Image, Layer, LayerKind, Tag};
 
 use crate::facts;
-use crate::name::{image_name, tag};
+use crate::name::{COPIES, REPOSITORY, copy_image_name, image_name, tag};
 
 /// A checkpoint archive on this node, checked, with what an image of it says.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +14,7 @@ pub struct Archive {
     pub(crate) path: PathBuf,
     pub(crate) facts: Facts,
     pub(crate) image: Image,
+    pub(crate) repository: &'static str,
     pub(crate) tag: Tag,
     name: String,
 }
@@ -27,7 +28,16 @@ impl Archive {
         let facts = Facts { migration: Some(migration.to_string()), ..facts::facts(path)? };
         let layer = Layer { kind: LayerKind::Tar, digest, bytes, diff_id: digest };
         let image = Image::new(layer, &facts);
-        Ok(Self { path: path.to_owned(), image, tag: tag(migration, digest)?, name: image_name(migration, digest), facts })
+        let (repository, name) = (REPOSITORY, image_name(migration, digest));
+        Ok(Self { path: path.to_owned(), image, repository, tag: tag(migration, digest)?, name, facts })
+    }
+
+    /// The archive at `path`, written here, from which this migration's copy is restored.
+    pub(crate) fn of_copy(path: &Path, migration: &MigrationId, facts: Facts, (digest, bytes): (Digest, u64)) -> Result<Self> {
+        let facts = Facts { migration: Some(migration.to_string()), ..facts };
+        let image = Image::new(Layer { kind: LayerKind::Tar, digest, bytes, diff_id: digest }, &facts);
+        let (repository, name) = (COPIES, copy_image_name(migration));
+        Ok(Self { path: path.to_owned(), image, repository, tag: Tag::new(migration.as_str())?, name, facts })
     }
 
     /// Whether a container engine has written it, whose runtime can restore a container from its image. Other archives of ours are restored by

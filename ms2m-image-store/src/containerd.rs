@@ -1,20 +1,23 @@
 //! [`Containerd`]: its store, by `ctr`.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use ms2m_oci::{OciError, stream};
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::ImageStore;
+use crate::again::{self, Again};
 use crate::archive::{Archive, died};
-use crate::name::REPOSITORY;
+use crate::name::{APPLICATIONS, COPIES, application_image_name};
 use crate::tool::Tool;
 
 const CTR: Tool = Tool {
@@ -22,6 +25,9 @@ const CTR: Tool = Tool {
     install: "ctr, which comes with containerd, is not here; install it where this runs, or use no image store",
     remedy: "containerd's store cannot be used; does containerd run, is its socket the right one, and may this process use it?",
 };
+
+/// The label of images that kubelet does not remove when it needs room.
+const PINNED: &str = "io.cri-containerd.pinned=pinned";
 
 /// Which containerd.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -93,13 +99,29 @@ impl Containerd {
         CTR.run(remove.args(["images", "remove", "--sync", name]), self.options.within).await.map(drop)
     }
 
-    async fn import(&self, archive: &Archive) -> Result<()> {
+    async fn import_archive(&self, archive: &Archive) -> Result<()> {
         let failed =
             |error| Error::undo(ErrorKind::Other, "the archive cannot be read").with("path", archive.path.display()).caused_by(error);
         let layer = File::open(&archive.path).map_err(failed)?;
-        let (from, to) = std::io::pipe().map_err(failed)?;
+        let (image, facts, tag) = (archive.image.clone(), archive.facts.clone(), archive.tag.clone());
+        let written = self.import(archive.repository, move |to| stream(&image, &facts, &tag, layer, to).map(drop)).await?;
+        match written {
+            // It has not read the padding behind the end.
+            Err(OciError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
+    /// Has `write` write the tar of a layout, which is read as images of this repository. What comes of the writing counts when the reader is content.
+    async fn import<E: Send + 'static>(
+        &self,
+        repository: &str,
+        write: impl FnOnce(io::PipeWriter) -> Result<(), E> + Send + 'static,
+    ) -> Result<Result<(), E>> {
+        let failed = |error| Error::undo(ErrorKind::Other, "there is no pipe to be had").caused_by(error);
+        let (from, to) = io::pipe().map_err(failed)?;
         let mut import = self.ctr();
-        import.args(["images", "import", "--base-name", REPOSITORY]);
+        import.args(["images", "import", "--base-name", repository]);
         if self.knows_local().await? {
             import.arg("--local");
         }
@@ -109,17 +131,32 @@ impl Containerd {
         let child = CTR.start(import.arg("-").stdin(Stdio::from(OwnedFd::from(from))))?;
         // The command holds the pipe's other end, and the writer would wait for a reader that is only itself.
         drop(import);
-        let (image, facts, tag) = (archive.image.clone(), archive.facts.clone(), archive.tag.clone());
-        let written = tokio::task::spawn_blocking(move || stream(&image, &facts, &tag, layer, to));
+        let written = tokio::task::spawn_blocking(move || write(to));
         // When it ends early, the writer's pipe is broken.
         let ended = CTR.end(child, self.options.within).await;
         let written = written.await.map_err(died)?;
         CTR.good(&ended?)?;
-        match written {
-            // It has not read the padding behind the end.
-            Err(OciError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-            written => Ok(written.map(drop)?),
+        Ok(written)
+    }
+
+    async fn pull(&self, reference: &str) -> Result<()> {
+        let mut pull = self.ctr();
+        pull.args(["images", "pull"]);
+        if let Some(snapshotter) = &self.options.snapshotter {
+            pull.args(["--snapshotter", snapshotter]);
         }
+        let pulled = CTR.run(pull.arg(reference), self.options.within).await;
+        pulled.map(drop).map_err(|error| {
+            let message = "containerd asks the registry for the application's image when it restores, over HTTPS, with the system's authorities and \
+                           without a login, and does not get it; let the node reach it in this way, or write restoreDriver: Runtime";
+            Error::undo(ErrorKind::Unsupported, message).with("image", reference).caused_by(error)
+        })
+    }
+
+    /// A document of an image that is here.
+    async fn document(&self, digest: &str) -> Result<Value> {
+        let mut get = self.ctr();
+        again::document(&CTR.run(get.args(["content", "get", digest]), self.options.within).await?)
     }
 }
 
@@ -136,21 +173,53 @@ impl ImageStore for Containerd {
     async fn load(&self, archive: &Archive) -> Result<()> {
         let name = archive.image_name();
         let _one = self.one.lock().await;
-        if self.holds(name).await? {
+        // A copy's name may mean an attempt before this one; and who loads it asks the runtime, which is what counts and quicker.
+        let counts = archive.repository != COPIES;
+        if counts && self.holds(name).await? {
             return Ok(());
         }
-        if let Err(error) = self.import(archive).await {
+        if let Err(error) = self.import_archive(archive).await {
             // It may have got its name before it failed to be unpacked.
             if let Err(left) = self.take_out(name).await {
                 tracing::warn!(image = name, %left, "an image that could not be loaded may be left in containerd's store");
             }
             return Err(error.with("image", name));
         }
-        if self.holds(name).await? {
+        if !counts || self.holds(name).await? {
             return Ok(());
         }
         let message = "ctr has imported the image under another name; use a containerd whose ctr knows --base-name";
         Err(Error::undo(ErrorKind::Unsupported, message).with("image", name))
+    }
+
+    async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()> {
+        let name = application_image_name(migration);
+        self.pull(reference).await?;
+        let _one = self.one.lock().await;
+        if self.holds(&name).await? {
+            return Ok(());
+        }
+        let mut manifest = self.document(again::digest_of(reference)?).await?;
+        if let Some(digest) = again::for_this_machine(&manifest)? {
+            manifest = self.document(&digest).await?;
+        }
+        let config = self.document(again::config_of(&manifest)?).await?;
+        let (again, tag) = (Again::of(manifest, config, migration), migration.to_string());
+        let written = self.import(APPLICATIONS, move |to| again.write(&tag, to)).await?;
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(Error::undo(ErrorKind::Other, "the application's image cannot be kept").with("image", name).caused_by(error));
+            }
+            _ => {}
+        }
+        let mut label = self.ctr();
+        CTR.run(label.args(["images", "label", &name, PINNED]), self.options.within).await.map(drop)
+    }
+
+    async fn tag(&self, from: &str, name: &str) -> Result<()> {
+        let _one = self.one.lock().await;
+        let mut tag = self.ctr();
+        CTR.run(tag.args(["images", "tag", "--force", from, name]), self.options.within).await.map(drop)
     }
 
     async fn remove(&self, name: &str) -> Result<()> {

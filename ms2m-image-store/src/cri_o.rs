@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use ms2m_oci::{LayoutName, PackOptions, pack};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use crate::ImageStore;
 use crate::archive::{Archive, died};
+use crate::name::application_image_name;
 use crate::tool::{Tool, said};
 
 const SKOPEO: Tool = Tool {
@@ -116,6 +117,24 @@ impl ImageStore for CriO {
         let (_directory, layout) = self.layout(archive).await?;
         let mut copy = Self::skopeo();
         copy.args(["copy", "--quiet", &layout, &self.reference(name)]);
+        SKOPEO.run(&mut copy, self.options.within).await.map(drop).map_err(|error| error.with("image", name))
+    }
+
+    async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()> {
+        let name = application_image_name(migration);
+        if self.holds(&name).await? {
+            return Ok(());
+        }
+        let from = if self.holds(reference).await? { self.reference(reference) } else { format!("docker://{reference}") };
+        let mut copy = Self::skopeo();
+        copy.args(["copy", "--quiet", &from, &self.reference(&name)]);
+        SKOPEO.run(&mut copy, self.options.within).await.map(drop).map_err(|error| error.with("image", reference))
+    }
+
+    async fn tag(&self, from: &str, name: &str) -> Result<()> {
+        let _one = self.one.lock().await;
+        let mut copy = Self::skopeo();
+        copy.args(["copy", "--quiet", &self.reference(from), &self.reference(name)]);
         SKOPEO.run(&mut copy, self.options.within).await.map(drop).map_err(|error| error.with("image", name))
     }
 

@@ -3,26 +3,35 @@
 //! An [`ImageStore`] takes an [`Archive`] that lies on this node, and gives it up again. [`Containerd`] streams it into `ctr images import`,
 //! so that nothing is packed on a disk; [`CriO`] has `skopeo` copy it from a layout that is a link to the archive.
 //!
+//! [`ImageTarget`] makes the copy of a migration from such an image, in a pod whose kubelet and container runtime know nothing of ms2m; [`KubeletSource`] takes the
+//! checkpoint by the same means. Both ask the runtime by [`cri`].
+//!
 //! The image is named after its migration and the archive's digest ([`image_name`]), so whoever knows these knows the name, and no name ever
 //! means another checkpoint.
 #![deny(missing_docs)]
 
+mod again;
 mod archive;
 mod containerd;
+pub mod cri;
 mod cri_o;
 pub mod facts;
+mod kubelet;
 mod name;
+mod target;
 mod tool;
 
 use std::fmt;
 
 use async_trait::async_trait;
-use ms2m_core::Result;
+use ms2m_core::{MigrationId, Result};
 
 pub use archive::Archive;
 pub use containerd::{Containerd, ContainerdOptions};
 pub use cri_o::{CriO, CriOOptions};
-pub use name::image_name;
+pub use kubelet::KubeletSource;
+pub use name::{copy_image_name, image_name};
+pub use target::{Copy, ImageTarget, forget_gone, knows_copies};
 
 /// Where a runtime keeps images.
 ///
@@ -47,7 +56,20 @@ pub trait ImageStore: fmt::Debug + Send + Sync + 'static {
     /// When the store does not take it. Nothing is visible then under the image's name.
     async fn load(&self, archive: &Archive) -> Result<()>;
 
-    /// Removes an image.
+    /// Keeps the application's own image, `NAME@DIGEST` of a registry, for a migration's copy, and makes sure that the runtime finds it when it restores a
+    /// checkpoint of such a container. What is kept is called `localhost/ms2m/application:MIGRATION`, and stays when the runtime is short of room.
+    ///
+    /// # Errors
+    /// When it is not here and cannot be had.
+    async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()>;
+
+    /// Gives an image that is here another name as well, which means nothing else any more.
+    ///
+    /// # Errors
+    /// When the image is not here.
+    async fn tag(&self, from: &str, name: &str) -> Result<()>;
+
+    /// Removes an image's name, and the image with its last one.
     ///
     /// # Errors
     /// When it may still be there. An image that a container uses stays, without an error: it is the runtime's to remove it.

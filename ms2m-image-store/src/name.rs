@@ -5,6 +5,10 @@ use ms2m_oci::Tag;
 
 /// Everything before the tag. `localhost` is no registry: nobody tries to pull it.
 pub(crate) const REPOSITORY: &str = "localhost/ms2m/checkpoint";
+/// The same of images from which copies are restored.
+pub(crate) const COPIES: &str = "localhost/ms2m/copy";
+/// The same of the application's own images, kept for copies.
+pub(crate) const APPLICATIONS: &str = "localhost/ms2m/application";
 /// Of 128 bytes of a tag, a dot and 64 digits are the digest's.
 const MIGRATION_BYTES_MAX: usize = 128 - 65;
 
@@ -13,6 +17,18 @@ const MIGRATION_BYTES_MAX: usize = 128 - 65;
 #[must_use]
 pub fn image_name(migration: &MigrationId, archive: Digest) -> String {
     format!("{REPOSITORY}:{}", text(migration, archive))
+}
+
+/// The name that the pod of a migration's copy has for its image. First that is its checkpoint, for as long as it takes to restore it once; after the
+/// hand-over it is the application's own image.
+#[must_use]
+pub fn copy_image_name(migration: &MigrationId) -> String {
+    format!("{COPIES}:{migration}")
+}
+
+/// The name under which the application's own image is kept for a migration's copy.
+pub(crate) fn application_image_name(migration: &MigrationId) -> String {
+    format!("{APPLICATIONS}:{migration}")
 }
 
 pub(crate) fn tag(migration: &MigrationId, archive: Digest) -> ms2m_oci::Result<Tag> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use kube::Client;
-use ms2m_core::{CheckpointSource, RestoreTarget};
+use ms2m_core::{CheckpointSource, Error, ErrorKind, RestoreTarget, Result};
 
 use crate::plan::Plan;
 use crate::source::KubeSource;
+use crate::strategy::Strategy;
 use crate::target::{KubeTarget, NodeTargets, SuccessorTarget};
 
 /// Two of the four drivers of a migration.
@@ -43,5 +44,18 @@ impl PodDrivers {
             target = target.with_runtime_class_name(name);
         }
         Self { source, target: Arc::new(target) }
+    }
+
+    /// The same where the node's container runtime makes the copy, from an image of the checkpoint: for the pods of Deployments, and bare ones.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for the pods of StatefulSets.
+    pub fn from_image(client: &Client, plan: &Plan, agent: Arc<dyn CheckpointSource>, nodes: Arc<dyn NodeTargets>) -> Result<Self> {
+        if plan.strategy != Strategy::Shadow {
+            let message = "restoreDriver: pods of StatefulSets are restored by ms2m-runtime only; write Auto or Runtime";
+            return Err(Error::fatal(ErrorKind::Unsupported, message).with("pod", &plan.spec.source_pod));
+        }
+        let source = Arc::new(KubeSource::new(client, plan, agent));
+        Ok(Self { source, target: Arc::new(KubeTarget::new(client, plan, nodes).from_image()) })
     }
 }

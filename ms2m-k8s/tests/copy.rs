@@ -53,7 +53,7 @@ fn source(spec: &Value) -> SourcePod {
 
 fn copy_of(source: &SourcePod, target_node: Option<&str>, runtime_class_name: Option<&str>) -> Value {
     let migration = MigrationId::new("m-1").unwrap();
-    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name }.of(source).unwrap()
+    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name, waits: true }.of(source).unwrap()
 }
 
 #[test]

@@ -24,8 +24,8 @@ mod transfer;
 mod wire;
 
 pub use node::Node;
-pub use place::{Member, SourcePlace, TargetPlace, Way};
+pub use place::{FromImage, Member, Restores, SourcePlace, Taker, TargetPlace, Way};
 pub use serve::routes;
 pub use source::RemoteSource;
-pub use target::{RemoteTarget, recipient};
+pub use target::{RemoteTarget, recipient, restores};
 pub use transfer::RemoteTransfer;

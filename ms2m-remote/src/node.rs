@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ms2m_core::{CheckpointSource, MigrationId, RestoreTarget, Result, TransferBackend};
 
-use crate::place::{SourcePlace, TargetPlace, Way};
+use crate::place::{Restores, SourcePlace, TargetPlace, Way};
 
 /// The drivers of one node.
 ///
@@ -27,6 +27,12 @@ pub trait Node: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// When this node does not restore.
     async fn target(&self, place: &TargetPlace) -> Result<Arc<dyn RestoreTarget>>;
+
+    /// What it makes copies by.
+    ///
+    /// # Errors
+    /// When that cannot be found out.
+    async fn restores(&self) -> Result<Restores>;
 
     /// The way from here to the target.
     ///

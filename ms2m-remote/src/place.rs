@@ -23,6 +23,45 @@ pub struct SourcePlace {
     pub pod: String,
     /// Those of its containers that move, the consumer first.
     pub members: Vec<Member>,
+    /// Who takes it.
+    #[serde(default, skip_serializing_if = "Taker::is_default")]
+    pub taker: Taker,
+}
+
+/// Who takes a checkpoint, and for whom.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Taker {
+    /// The node's agent, for a copy that ms2m restores.
+    #[default]
+    Agent,
+    /// The node's agent, for a copy that a container runtime restores from an image.
+    AgentForImage,
+    /// The container runtime, as kubelet has it do.
+    Kubelet,
+}
+
+impl Taker {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The image from which a copy is made, where it is not made by the node's ms2m-runtime.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct FromImage {
+    /// The application's own image, as `NAME@DIGEST`.
+    pub base: String,
+}
+
+/// What a node can make copies by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Restores {
+    /// By ms2m-runtime.
+    pub runtime: bool,
+    /// By its container runtime, from images.
+    pub image: bool,
 }
 
 /// What a copy is made in.
@@ -38,6 +77,9 @@ pub struct TargetPlace {
     pub pod_uid: String,
     /// The containers that are restored; others of the pod start fresh.
     pub containers: Vec<String>,
+    /// Set when the container runtime makes the copy, from an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<FromImage>,
     /// The node that will send the checkpoint; nobody else is let in with it.
     pub from_node: String,
 }

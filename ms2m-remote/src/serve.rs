@@ -10,7 +10,7 @@ use ms2m_transfer_direct::Peer;
 use ms2m_transfer_direct::agent::Refused;
 
 use crate::node::Node;
-use crate::place::{SourcePlace, TargetPlace};
+use crate::place::{Restores, SourcePlace, TargetPlace};
 use crate::wire::{Checkpointing, Described, Forgetting, PreDumping, Preparing, Restoring, Sending, Staging, path};
 
 /// A question has some hundred bytes; the receipts of many rounds some thousand.
@@ -28,6 +28,7 @@ pub fn routes(node: Arc<dyn Node>, controllers: impl IntoIterator<Item = impl In
         .route(path::SEND, post(send))
         .route(path::RETIRE, post(retire))
         .route(path::DISCARD_SOURCE, post(discard_source))
+        .route(path::RESTORES, post(restores))
         .route(path::PREPARE, post(prepare))
         .route(path::STAGE, post(stage))
         .route(path::RESTORE, post(restore))
@@ -120,6 +121,10 @@ async fn discard_source(State(served): Asked, peer: Who, Json(place): Json<Sourc
     node.source(&place).await?.discard(&place.migration).await?;
     node.source_done(&place.migration).await;
     Ok(Json(()))
+}
+
+async fn restores(State(served): Asked, peer: Who, Json(()): Json<()>) -> Answered<Restores> {
+    Ok(Json(served.admit(peer)?.restores().await?))
 }
 
 async fn prepare(State(served): Asked, peer: Who, Json(asked): Json<Preparing>) -> Answered<()> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use ms2m_core::{CopyStatus, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use ms2m_transfer_direct::Caller;
 
-use crate::place::{TargetPlace, Way};
+use crate::place::{Restores, TargetPlace, Way};
 use crate::source::WITHIN;
 use crate::wire::{Preparing, Restoring, Staging, path};
 
@@ -34,10 +34,18 @@ pub async fn recipient(agent: &Caller) -> Result<String> {
     agent.call(path::RECIPIENT, &(), WITHIN).await
 }
 
+/// What a node makes copies by.
+///
+/// # Errors
+/// When its agent cannot be reached, or does not know.
+pub async fn restores(agent: &Caller) -> Result<Restores> {
+    agent.call(path::RESTORES, &(), WITHIN).await
+}
+
 #[async_trait]
 impl RestoreTarget for RemoteTarget {
     fn name(&self) -> &'static str {
-        "runtime"
+        if self.place.image.is_some() { "image" } else { "runtime" }
     }
 
     async fn prepare(&self, job: &RestoreJob) -> Result<()> {

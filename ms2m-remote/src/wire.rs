@@ -17,6 +17,7 @@ pub(crate) mod path {
     pub(crate) const RETIRE: &str = "/v1/node/source/retire";
     pub(crate) const DISCARD_SOURCE: &str = "/v1/node/source/discard";
 
+    pub(crate) const RESTORES: &str = "/v1/node/target/restores";
     pub(crate) const PREPARE: &str = "/v1/node/target/prepare";
     pub(crate) const STAGE: &str = "/v1/node/target/stage";
     pub(crate) const RESTORE: &str = "/v1/node/target/restore";

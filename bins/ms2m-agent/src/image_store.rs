@@ -56,9 +56,29 @@ pub(crate) struct ImageStoreArgs {
 impl ImageStoreArgs {
     /// What is done with what arrives.
     pub(crate) async fn arrival(&self, storage: &Path) -> Result<Arc<dyn Arrival>> {
+        Ok(match self.store(self.image_store, storage).await? {
+            None => Arc::new(Kept),
+            Some(store) => Arc::new(Loading { store }),
+        })
+    }
+
+    /// The store of the container runtime of this name, for the images of copies; layouts are made in `directory`.
+    pub(crate) async fn of(&self, runtime: &str, directory: &Path) -> Result<Arc<dyn ImageStore>> {
+        let kind = match runtime {
+            "containerd" => Kind::Containerd,
+            "cri-o" => Kind::CriO,
+            _ => Kind::None,
+        };
+        self.store(kind, directory).await?.ok_or_else(|| {
+            let message = "copies are made from images in the stores of containerd and CRI-O only; write restoreDriver: Runtime";
+            Error::fatal(ErrorKind::Unsupported, message).with("runtime", runtime)
+        })
+    }
+
+    async fn store(&self, kind: Kind, directory: &Path) -> Result<Option<Arc<dyn ImageStore>>> {
         let within = Duration::from_secs(self.image_store_within_s);
-        let store: Arc<dyn ImageStore> = match self.image_store {
-            Kind::None => return Ok(Arc::new(Kept)),
+        let store: Arc<dyn ImageStore> = match kind {
+            Kind::None => return Ok(None),
             Kind::Containerd => Arc::new(Containerd::new(ContainerdOptions {
                 socket: self.image_store_socket.clone(),
                 namespace: self.image_store_namespace.clone(),
@@ -66,12 +86,12 @@ impl ImageStoreArgs {
                 within,
             })),
             Kind::CriO => {
-                let scratch = storage.join(SCRATCH);
+                let scratch = directory.join(SCRATCH);
                 Arc::new(CriO::new(CriOOptions { storage: self.image_store_storage.clone(), scratch, within })?)
             }
         };
         store.check().await?;
-        Ok(Arc::new(Loading { store }))
+        Ok(Some(store))
     }
 }
 

@@ -61,7 +61,7 @@ async fn run(args: &Args) -> Result<()> {
     let mut routes = agent.router();
     if !args.node.controllers.is_empty() {
         node::make_work_dir(&args.node)?;
-        let this = ThisNode::open(&args.node, agent.clone(), args.credentials()).await?;
+        let this = ThisNode::open(&args.node, &args.image_store, agent.clone(), args.credentials()).await?;
         routes = routes.merge(ms2m_remote::routes(Arc::new(this), &args.node.controllers));
     }
     let checkpoints = listen(args, args.port).await?;

@@ -11,7 +11,7 @@ use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
 use ms2m_core::{CheckpointCapability, Drivers, Error, ErrorKind, RestoreTarget, Result};
 use ms2m_k8s::pod::SourcePod;
 use ms2m_k8s::{DriverFactory, NodeTargets, Placed, Plan, PodDrivers, Strategy};
-use ms2m_remote::{Member, RemoteSource, RemoteTarget, RemoteTransfer, SourcePlace, TargetPlace, Way};
+use ms2m_remote::{Member, RemoteSource, RemoteTarget, RemoteTransfer, SourcePlace, Taker, TargetPlace, Way};
 use ms2m_transfer_direct::{Caller, Credentials};
 
 /// What its drivers need.
@@ -73,7 +73,7 @@ impl DriverFactory for Mine {
         let gone = id.is_none();
         let member = Member { name: plan.container.clone(), id: id.unwrap_or_else(|| format!("gone-{}", plan.migration)) };
         let (migration, namespace, pod) = (plan.migration.clone(), plan.namespace.clone(), plan.spec.source_pod.clone());
-        let place = SourcePlace { migration, namespace, pod, members: vec![member] };
+        let place = SourcePlace { migration, namespace, pod, members: vec![member], taker: Taker::Agent };
         let source = if gone {
             // All there is left to do for it is to say so, and to clean up.
             let capability = CheckpointCapability { pre_dump: false, leave_running: true };
@@ -117,6 +117,7 @@ impl NodeTargets for Nodes {
             pod: placed.pod.clone(),
             pod_uid: placed.pod_uid.clone().unwrap_or_default(),
             containers: vec![placed.container.clone()],
+            image: None,
             from_node: self.plan.source_node.clone(),
         };
         Ok(Arc::new(RemoteTarget::new(agent, place, Way::Direct { url, node: placed.node.clone() })))

@@ -27,6 +27,9 @@ pub struct Manifest {
     /// The OCI runtime that ran the containers; absent for a bare process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeFact>,
+    /// Whether the mounts are named as the runtime itself names them for CRIU, so that a container engine can restore it from an image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub for_image: bool,
     /// CRIU's version, for example `4.2.1`.
     pub criu_version: String,
     /// As in `uname -m`, for example `x86_64`.
@@ -110,6 +113,7 @@ impl Manifest {
             part: whole(),
             taken_at_ms: None,
             runtime: None,
+            for_image: false,
             criu_version: String::new(),
             architecture: std::env::consts::ARCH.into(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),

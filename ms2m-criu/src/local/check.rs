@@ -32,7 +32,7 @@ pub(crate) struct Machine<'a> {
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`], with what is missing and what to do about it.
-pub(super) fn manifest(manifest: &Manifest, machine: &Machine<'_>, names: &[&str]) -> Result<()> {
+pub(crate) fn manifest(manifest: &Manifest, machine: &Machine<'_>, names: &[&str]) -> Result<()> {
     let refuse = |message: String| Err(Error::fatal(ErrorKind::Unsupported, message));
     let runtime = manifest.runtime.as_ref().map(|runtime| runtime.name.as_str());
     if runtime != Some(machine.flavor.to_string().as_str()) {
@@ -71,7 +71,7 @@ pub(super) fn manifest(manifest: &Manifest, machine: &Machine<'_>, names: &[&str
 ///
 /// # Errors
 /// [`ErrorKind::Unsupported`] for another format; when there is no inventory or it cannot be read.
-pub(super) fn images(directory: &Path) -> Result<()> {
+pub(crate) fn images(directory: &Path) -> Result<()> {
     let path = directory.join(INVENTORY);
     let mut bytes = Vec::new();
     let read = File::open(&path).and_then(|file| file.take(INVENTORY_BYTES_MAX).read_to_end(&mut bytes));

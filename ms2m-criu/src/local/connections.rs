@@ -61,6 +61,20 @@ pub(super) fn close_outer(containers: &[Arrived], network: &Namespace) -> Result
     Ok(())
 }
 
+/// Closes in these images every connection, and what is bound to an address that no other network has: for a copy in a network that does not exist yet,
+/// whose runtime restores no connection. Closed already is fine.
+pub(crate) fn close_all(images: &Path) -> Result<()> {
+    let file = images.join(FILES);
+    let image = read(&file, limits::IMAGE_BYTES)?;
+    let stays = |socket: &InetSocket| {
+        let local = ip(socket.local);
+        !socket.is_connection() && (local.is_unspecified() || local.is_loopback())
+    };
+    let sockets = closing::sockets(&image)?;
+    let close: BTreeSet<u32> = sockets.iter().filter(|found| !stays(&found.socket)).map(|found| found.entry).collect();
+    if close.is_empty() { Ok(()) } else { replace(&file, &closing::close(&image, &close)?) }
+}
+
 /// For each socket, whether the copy can have it, which has these addresses.
 fn stays(sockets: &[&InetSocket], addresses: &BTreeSet<IpAddr>) -> Vec<bool> {
     let mut ends: BTreeMap<(SocketAddr, SocketAddr), usize> = BTreeMap::new();

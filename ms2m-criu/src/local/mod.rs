@@ -15,7 +15,7 @@ pub(crate) mod arrival;
 pub(crate) mod bundle;
 pub(crate) mod cgroup;
 pub(crate) mod check;
-mod connections;
+pub(crate) mod connections;
 mod hostname;
 mod mount;
 mod namespace;

@@ -9,7 +9,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 use super::source::failed;
 use super::{Container, External, ExternalKind};
 use crate::archive::{ContainerManifest, MountFact};
-use crate::criu::{Criu, DumpOptions};
+use crate::criu::{Criu, DumpOptions, ManageCgroups};
 use crate::tree::{TreeLimits, Which, pack};
 
 /// The network namespace that a container has joined, as runc and crun name it for CRIU.
@@ -52,11 +52,16 @@ pub(super) struct Wish<'a> {
     pub(super) pre_dump: bool,
     pub(super) track: bool,
     pub(super) leave_running: bool,
+    /// For a container engine that restores from an image.
+    pub(super) for_image: bool,
     pub(super) deadline: Duration,
 }
 
 pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration, Figures)> {
-    let externals = wish.container.externals()?;
+    let mut externals = wish.container.externals()?;
+    if wish.for_image {
+        externals.retain(|external| external.dump_option_of_runc().is_some());
+    }
     let options = options(&wish, &externals)?;
     let stats = if wish.pre_dump {
         wish.criu.pre_dump(&options).await?
@@ -93,7 +98,8 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
     let container = wish.container;
     let images = wish.directory.join(wish.images);
     let pid = container.process().pid().unsigned_abs();
-    let mut external: Vec<String> = externals.iter().map(External::dump_option).collect();
+    let named = |external: &External| external.dump_option_of_runc().filter(|_| wish.for_image).unwrap_or_else(|| external.dump_option());
+    let mut external: Vec<String> = externals.iter().map(named).collect();
     if wish.shares_network || container.joined(oci_spec::runtime::LinuxNamespaceType::Network).is_some() {
         external.push(format!("net[{}]:{JOINED_NETWORK}", container.network()?));
     }
@@ -106,6 +112,8 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
         file_locks: true,
         link_remap: true,
         external,
+        // As runc has it written down, which looks for it.
+        manage_cgroups: if wish.for_image { ManageCgroups::Soft } else { ManageCgroups::Ignore },
         freeze_cgroup: wish.freezer.clone(),
         parent_images: wish.parent.as_ref().map(|parent| relative(&images, parent)),
         track_mem: wish.parent.is_some() && wish.track,

@@ -92,6 +92,18 @@ impl External {
         format!("mnt[{destination}]:{destination}")
     }
 
+    /// The same as runc has it, which provides it by that name when it restores by itself. Nothing for what CRIU dumps then: tmpfs mounts, of which
+    /// the hidden directories are some, and the hierarchy of cgroup version 2.
+    #[must_use]
+    pub fn dump_option_of_runc(&self) -> Option<String> {
+        let destination = self.destination.display();
+        match self.kind {
+            ExternalKind::Bind | ExternalKind::Cgroup { controllers: Some(_) } => Some(self.dump_option()),
+            ExternalKind::MaskedFile => Some(format!("mnt[{destination}]:/dev/null")),
+            ExternalKind::MaskedDirectory | ExternalKind::Tmpfs { .. } | ExternalKind::Cgroup { controllers: None } => None,
+        }
+    }
+
     /// CRIU's option `external` for a restore from `source`.
     #[must_use]
     pub fn restore_option(&self, source: &Path) -> String {

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::dump::{self, Wish};
 use super::freezer::{Freezer, Frozen};
-use super::{Container, Runtime, quiet};
+use super::{Container, Flavor, Runtime, quiet};
 use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
 use crate::criu::Criu;
 use crate::facts;
@@ -40,6 +40,8 @@ pub struct RuntimeSource {
     members: Vec<Member>,
     /// A container engine removes what has ended.
     engine: bool,
+    /// A container engine restores, from an image.
+    for_image: bool,
     mem_track: bool,
     /// The facts that every manifest begins with.
     facts: Manifest,
@@ -84,7 +86,17 @@ impl RuntimeSource {
         facts.criu_version = criu_version.to_string();
         facts.runtime = Some(RuntimeFact { name: runtime.flavor().to_string(), version: runtime_version });
         facts.cpu_features = facts::cpu_features();
-        Ok(Self { runtime, criu, work_dir, members, engine: false, mem_track: features.mem_track, facts, turn: Mutex::default() })
+        Ok(Self {
+            runtime,
+            criu,
+            work_dir,
+            members,
+            engine: false,
+            for_image: false,
+            mem_track: features.mem_track,
+            facts,
+            turn: Mutex::default(),
+        })
     }
 
     /// For containers of an engine, such as those of a pod: they are ended, and their engine, which sees that, removes them.
@@ -92,6 +104,26 @@ impl RuntimeSource {
     pub fn of_an_engine(mut self) -> Self {
         self.engine = true;
         self
+    }
+
+    /// For a copy that a container engine restores from an image of the checkpoint, by runc and without ms2m. What is known to runc is named as runc names it,
+    /// and there are no pre-dump rounds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] for crun, and for more than one container.
+    pub fn for_an_image(mut self) -> Result<Self> {
+        let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()));
+        if self.runtime.flavor() != Flavor::Runc {
+            return refuse(
+                "a checkpoint of crun cannot become an image by ms2m; write checkpointDriver: Kubelet, or restoreDriver: Runtime",
+            );
+        }
+        if self.members.len() > 1 {
+            return refuse("an image holds one container only; write restoreDriver: Runtime");
+        }
+        self.for_image = true;
+        self.facts.for_image = true;
+        Ok(self)
     }
 
     /// The containers that run.
@@ -199,6 +231,7 @@ impl RuntimeSource {
                 pre_dump: part != Part::Final,
                 track: self.mem_track,
                 leave_running: job.leave_running,
+                for_image: self.for_image,
                 deadline: job.deadline,
             };
             let (manifest, freeze, figures) = dump::dump(wish).await?;
@@ -220,7 +253,7 @@ impl CheckpointSource for RuntimeSource {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: self.mem_track, leave_running: true }
+        CheckpointCapability { pre_dump: self.mem_track && !self.for_image, leave_running: true }
     }
 
     async fn status(&self) -> Result<SourceStatus> {
@@ -235,6 +268,10 @@ impl CheckpointSource for RuntimeSource {
     }
 
     async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
+        if self.for_image {
+            let message = "a checkpoint that becomes an image travels whole, without pre-dump rounds";
+            return Err(Error::fatal(ErrorKind::Unsupported, message));
+        }
         if !self.mem_track {
             let message = "the kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY), so there is no pre-dump here";
             return Err(Error::fatal(ErrorKind::Unsupported, message));

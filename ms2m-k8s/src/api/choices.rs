@@ -72,24 +72,24 @@ choice!(
 choice!(
     /// How the copy is made.
     RestoreDriver {
-        /// What the target node can do.
+        /// By the wrapper where the target node has it; else from an image.
         #[default]
         Auto,
         /// By the node's wrapper of the OCI runtime.
         Runtime,
-        /// From an image of the checkpoint.
+        /// By the node's container runtime alone, from an image of the checkpoint.
         Image,
     }
 );
 choice!(
     /// How the checkpoint is taken.
     CheckpointDriver {
-        /// What the source's node can do.
+        /// By the node's agent.
         #[default]
         Auto,
-        /// By the kubelet's checkpoint call.
+        /// By the node's container runtime, as kubelet's checkpoint call has it do; for a copy that is made from an image.
         Kubelet,
-        /// By the node's OCI runtime and CRIU.
+        /// By the node's agent and CRIU.
         Runtime,
     }
 );

@@ -24,6 +24,8 @@ pub const MIGRATION_LABEL: &str = "migration.ms2m.io/migration";
 /// Annotation on a copy that waits for its checkpoint: the [`MigrationId`](ms2m_core::MigrationId). Taken away with the promotion, so that
 /// a later restart is one of the application itself.
 pub const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
+/// Annotation on a pod that was made from an image of a checkpoint: the application's own image, for which the container's image is another name since.
+pub const BASE_IMAGE: &str = "migration.ms2m.io/base-image";
 /// The finalizer that lets a deletion wait until a migration has ended.
 pub const FINALIZER: &str = "migration.ms2m.io/roll-back";
 /// Label on a migration that has something to say when a StatefulSet makes a pod anew: see [`PlacementStatus`].

@@ -4,7 +4,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Map, Value, json};
 
 use super::source::{HOST_NAME_BYTES_MAX, SourcePod};
-use crate::api::{MIGRATION_LABEL, PLACED_ON, RESTORE_FROM, annotations};
+use crate::api::{BASE_IMAGE, MIGRATION_LABEL, PLACED_ON, RESTORE_FROM, annotations};
 
 /// What the API server, its admission or the scheduler add, what is about this one pod, and what must not run twice.
 const NOT_COPIED: [&str; 9] = [
@@ -31,6 +31,8 @@ const NOT_ABOUT_THE_COPY: [&str; 7] = [
     "k8s.ovn.org/",
     "migration.ms2m.io/",
 ];
+/// What a copy's image is called on its node, in front of the migration. `localhost` is no registry: nobody tries to pull it.
+pub(crate) const COPIES: &str = "localhost/ms2m/copy:";
 /// `-m` and eight hexadecimal digits.
 const SUFFIX_BYTES: usize = 10;
 
@@ -45,6 +47,8 @@ pub struct Copy<'a> {
     pub target_node: Option<&'a str>,
     /// The class of runtime that can restore, in place of the source's own.
     pub runtime_class_name: Option<&'a str>,
+    /// Whether its containers wait for their checkpoints when they are created, by ms2m-runtime.
+    pub waits: bool,
 }
 
 impl Copy<'_> {
@@ -87,7 +91,9 @@ impl Copy<'_> {
         let kept = |key: &str| annotations::KEPT.contains(&key) || !NOT_ABOUT_THE_COPY.iter().any(|prefix| key.starts_with(prefix));
         let mut annotations: Map<String, Value> = source.raw()["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.retain(|key, _| kept(key));
-        annotations.insert(RESTORE_FROM.to_owned(), self.migration.as_str().into());
+        if self.waits {
+            annotations.insert(RESTORE_FROM.to_owned(), self.migration.as_str().into());
+        }
         annotations
     }
 
@@ -142,6 +148,13 @@ fn without_tokens(spec: &mut Map<String, Value>) {
 
 /// What runs is what shall be restored, whatever the tag means by now.
 fn by_digest(container: &mut Value, source: &SourcePod) {
+    // That of a copy is another name of the application's own, on its node alone.
+    let is_copys = container["image"].as_str().is_some_and(|image| image.starts_with(COPIES));
+    if let Some(base) = source.annotation(BASE_IMAGE).filter(|_| is_copys) {
+        container["image"] = base.into();
+        container["imagePullPolicy"] = "IfNotPresent".into();
+        return;
+    }
     let name = container["name"].as_str().unwrap_or_default();
     let Some(running) = source.status_of(name) else { return };
     let reference = running.image_id.rsplit_once("://").map_or(running.image_id.as_str(), |(_, reference)| reference);

@@ -4,6 +4,7 @@ mod copy;
 mod preflight;
 mod source;
 
+pub(crate) use copy::COPIES;
 pub use copy::{Copy, copy_name};
 pub use preflight::{Claims, obstacles};
 pub use source::{Identity, SourcePod};

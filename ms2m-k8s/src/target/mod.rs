@@ -1,6 +1,7 @@
 //! [`KubeTarget`]: the copy's pod around its container.
 
 mod discard;
+mod image;
 mod place;
 mod promote;
 mod successor;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 pub(crate) use self::place::{broken, unscheduled};
 pub use self::successor::SuccessorTarget;
 
-use crate::api::MIGRATION_LABEL;
+use crate::api::{BASE_IMAGE, MIGRATION_LABEL};
 use crate::error;
 use crate::plan::Plan;
 
@@ -45,6 +46,8 @@ pub struct Placed {
     pub pod_uid: Option<String>,
     /// The container that wakes with the state.
     pub container: String,
+    /// The application's own image, where the node's container runtime makes the copy from an image of the checkpoint.
+    pub base_image: Option<String>,
 }
 
 /// Gives the restore drivers of nodes.
@@ -69,6 +72,7 @@ pub struct KubeTarget {
     pods: Api<Pod>,
     plan: Plan,
     runtime_class_name: Option<String>,
+    from_image: bool,
     nodes: Arc<dyn NodeTargets>,
     /// The driver on the copy's node, once that is known.
     agent: Mutex<Option<Arc<dyn RestoreTarget>>>,
@@ -82,6 +86,7 @@ impl KubeTarget {
             pods: Api::namespaced(client.clone(), &plan.namespace),
             plan: plan.clone(),
             runtime_class_name: None,
+            from_image: false,
             nodes,
             agent: Mutex::new(None),
         }
@@ -91,6 +96,14 @@ impl KubeTarget {
     #[must_use]
     pub fn with_runtime_class_name(mut self, name: impl Into<String>) -> Self {
         self.runtime_class_name = Some(name.into());
+        self
+    }
+
+    /// The node's container runtime makes the copy, from an image of the checkpoint. The drivers of nodes take [`Placed::base_image`] for that: they make an image of
+    /// the part that they are asked to [stage](RestoreTarget::stage), under the name `localhost/ms2m/copy:MIGRATION`.
+    #[must_use]
+    pub fn from_image(mut self) -> Self {
+        self.from_image = true;
         self
     }
 
@@ -135,6 +148,7 @@ impl KubeTarget {
             pod: self.plan.copy_pod.clone(),
             pod_uid: Some(pod.metadata.uid.clone()?),
             container: self.plan.container.clone(),
+            base_image: pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(BASE_IMAGE).cloned()),
         })
     }
 
@@ -169,6 +183,9 @@ impl RestoreTarget for KubeTarget {
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
+        if self.from_image {
+            return self.restore_from_image(job, receipts, transfer).await;
+        }
         self.present_agent().await?.restore(job, receipts, transfer).await
     }
 
@@ -187,6 +204,11 @@ impl RestoreTarget for KubeTarget {
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {
+        if self.from_image {
+            // Its node gives the image's name to the application's own meanwhile: the queue is the copy's in any case.
+            let agent = self.present_agent().await?;
+            return tokio::try_join!(self.give_over(), agent.promote(migration)).map(drop);
+        }
         self.give_over().await?;
         self.present_agent().await?.promote(migration).await
     }

@@ -10,20 +10,23 @@ use ms2m_core::{Error, ErrorKind, RestoreJob, RestoreTarget, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::image::wait_for_image;
 use super::promote::Becomes;
 use super::{BECOMES, KubeTarget, MANAGER, Placed, has_ended};
-use crate::api::StatefulMigration;
+use crate::api::{BASE_IMAGE, StatefulMigration};
 use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Copy, SourcePod};
 use crate::watch::{Look, until, within};
 
+/// The reason of a container whose image is not there, and must not be pulled.
+const NO_IMAGE: &str = "ErrImageNeverPull";
 /// Reasons of a waiting container that no waiting mends.
 const HOPELESS: [&str; 7] = [
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
-    "ErrImageNeverPull",
+    NO_IMAGE,
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
@@ -56,8 +59,12 @@ impl KubeTarget {
             name: &plan.copy_pod,
             target_node: plan.spec.target_node.as_deref(),
             runtime_class_name: self.runtime_class_name.as_deref(),
+            waits: !self.from_image,
         };
         let mut pod = copy.of(&source)?;
+        if self.from_image {
+            wait_for_image(&mut pod, &plan.migration, &plan.container)?;
+        }
         pod["metadata"]["annotations"][BECOMES] = becomes.text()?.into();
         let pods: Api<DynamicObject> = Api::namespaced_with(self.client(), &plan.namespace, &ApiResource::erase::<Pod>(&()));
         let applied = pods.patch(&plan.copy_pod, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&pod)).await;
@@ -97,7 +104,17 @@ pub(super) async fn node_waits(
 ) -> Result<()> {
     let rest = end.saturating_duration_since(Instant::now());
     let job = RestoreJob { deadline: rest, ..job.clone() };
-    let breaks = until(pods, name, rest, "the node to wait for the checkpoint", |pod| {
+    while_it_comes(agent.prepare(&job), (pods, name, uid), rest, "the node to wait for the checkpoint").await
+}
+
+/// What the node does within this pod, of this UID; or it is said why the pod cannot come to be any more.
+pub(super) async fn while_it_comes<T>(
+    node: impl Future<Output = Result<T>>,
+    (pods, name, uid): (&Api<Pod>, &str, Option<&str>),
+    within: Duration,
+    what: &str,
+) -> Result<T> {
+    let breaks = until(pods, name, within, what, |pod| {
         let pod = pod.filter(|pod| uid.is_none() || pod.metadata.uid.as_deref() == uid).ok_or_else(|| deleted(name))?;
         match broken(pod) {
             Some(error) => Err(error),
@@ -105,7 +122,7 @@ pub(super) async fn node_waits(
         }
     });
     tokio::select! {
-        waits = agent.prepare(&job) => waits,
+        done = node => done,
         broken = breaks => match broken {
             Err(error) => Err(error),
             Ok(never) => match never {},
@@ -129,8 +146,11 @@ pub(crate) fn broken(pod: &Pod) -> Option<Error> {
         return Some(Error::undo(ErrorKind::Unavailable, format!("the copy's pod has failed: {why}")).with("pod", name));
     }
     let waiting = status.container_statuses.iter().flatten().filter_map(|of| Some((&of.name, of.state.as_ref()?.waiting.as_ref()?)));
+    // A copy that is made from an image has none for as long as there is no checkpoint.
+    let comes = pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(BASE_IMAGE));
+    let hopeless = |reason: &str| HOPELESS.contains(&reason) && !(comes && reason == NO_IMAGE);
     waiting
-        .filter(|(_, waiting)| waiting.reason.as_deref().is_some_and(|reason| HOPELESS.contains(&reason)))
+        .filter(|(_, waiting)| waiting.reason.as_deref().is_some_and(hopeless))
         .map(|(container, waiting)| {
             let (reason, why) = (waiting.reason.as_deref().unwrap_or_default(), waiting.message.as_deref().unwrap_or_default());
             Error::undo(ErrorKind::Unavailable, format!("container {container} of the copy cannot be made: {reason}: {why}"))

@@ -22,6 +22,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::image::LOADED;
 use super::place::standing;
 use super::{BECOMES, KubeTarget, MOVED_BY};
 use crate::api::{MIGRATION_LABEL, RESTORE_FROM, STANDS_IN_FOR};
@@ -107,7 +108,7 @@ impl KubeTarget {
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
             let annotations = json!({
-                RESTORE_FROM: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST, STANDS_IN_FOR: becomes.stands_in_for,
+                RESTORE_FROM: null, LOADED: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST, STANDS_IN_FOR: becomes.stands_in_for,
             });
             self.patch_copy(&copy, &json!({ "labels": labels, "annotations": annotations }), "give the copy its labels").await?;
         }
@@ -151,7 +152,7 @@ impl KubeTarget {
         }
     }
 
-    async fn patch_copy(&self, copy: &Pod, metadata: &serde_json::Value, what: &str) -> Result<()> {
+    pub(super) async fn patch_copy(&self, copy: &Pod, metadata: &serde_json::Value, what: &str) -> Result<()> {
         let mut metadata = metadata.clone();
         metadata["uid"] = copy.metadata.uid.clone().into();
         let patch = Patch::Merge(json!({ "metadata": metadata }));

@@ -63,6 +63,7 @@ impl SuccessorTarget {
             pod: self.successor.name.clone(),
             pod_uid,
             container: self.plan.container.clone(),
+            base_image: None,
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ms2m_core::{CheckpointJob, Digest, MigrationId, Result};
-use ms2m_remote::{Member, SourcePlace, TargetPlace, routes};
+use ms2m_remote::{Member, SourcePlace, Taker, TargetPlace, routes};
 use ms2m_testkit::certificates::Authority;
 use ms2m_transfer_direct::agent::{Kept, Limits, LiveFile, Store, StoreOptions};
 use ms2m_transfer_direct::{Agent, Caller, Credentials};
@@ -95,7 +95,7 @@ impl Nodes {
     #[allow(clippy::unused_self, reason = "it reads like the others")]
     pub(crate) fn source_place(&self) -> SourcePlace {
         let members = vec![Member { name: "main".into(), id: "1".into() }];
-        SourcePlace { migration: migration(), namespace: "default".into(), pod: "source".into(), members }
+        SourcePlace { migration: migration(), namespace: "default".into(), pod: "source".into(), members, taker: Taker::default() }
     }
 
     #[allow(clippy::unused_self, reason = "it reads like the others")]
@@ -106,6 +106,7 @@ impl Nodes {
             pod: "copy".into(),
             pod_uid: "u".into(),
             containers: vec!["main".into()],
+            image: None,
             from_node: "n1".into(),
         }
     }

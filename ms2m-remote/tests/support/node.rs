@@ -11,7 +11,7 @@ use ms2m_core::{
     ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, Digest, Error, ErrorKind, MigrationId, Part,
     Receipt, RestoreJob, RestoreTarget, Restored, Result, Sha256, SourceStatus, TransferBackend,
 };
-use ms2m_remote::{Node, SourcePlace, TargetPlace, Way};
+use ms2m_remote::{Node, Restores, SourcePlace, TargetPlace, Way};
 use ms2m_transfer_direct::{Agent, Credentials, DirectTransfer};
 
 pub(crate) const ARCHIVE_BYTES: usize = 3_000_000;
@@ -48,6 +48,10 @@ impl Node for TestNode {
 
     async fn target(&self, _: &TargetPlace) -> Result<Arc<dyn RestoreTarget>> {
         Ok(Arc::clone(&self.drivers) as _)
+    }
+
+    async fn restores(&self) -> Result<Restores> {
+        Ok(Restores { runtime: true, image: false })
     }
 
     async fn way(&self, way: &Way) -> Result<Arc<dyn TransferBackend>> {

@@ -16,7 +16,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// That of the containerd which runs here, with all files that it includes; `None` when none runs.
-pub(super) fn configuration() -> Result<Option<Table>> {
+pub(crate) fn configuration() -> Result<Option<Table>> {
     let Some((program, file)) = running() else { return Ok(None) };
     let mut command = Command::new(&program);
     if let Some(file) = file {
@@ -96,6 +96,18 @@ pub(super) fn missing(configuration: &Table, handler: &str, binary: &Path) -> Ve
     missing
 }
 
+/// Whether one of its runtimes is a program of this name, and is told of copies.
+pub(crate) fn knows(configuration: &Table, name: &str) -> bool {
+    let plugins = configuration.get("plugins").and_then(Value::as_table);
+    let runtimes = plugins
+        .iter()
+        .flat_map(|plugins| PLUGINS.iter().filter_map(|plugin| plugins.get(*plugin)?.get("containerd")?.get("runtimes")?.as_table()));
+    runtimes.flat_map(Table::iter).any(|(handler, runtime)| {
+        let binary = runtime.get("options").and_then(|options| options.get("BinaryName")).and_then(Value::as_str).unwrap_or_default();
+        Path::new(binary).file_name().is_some_and(|file| file == name) && missing(configuration, handler, Path::new(binary)).is_empty()
+    })
+}
+
 /// What is to be written into it.
 pub(super) fn wanted(handler: &str, binary: &Path) -> String {
     let runtime = format!("[plugins.'{}'.containerd.runtimes.{handler}", PLUGINS[0]);
@@ -123,6 +135,16 @@ mod tests {
         let toml = wanted.rsplit_once("\n(").unwrap().0;
         assert_eq!(lacks(toml), [""; 0]);
         assert_eq!(lacks(&toml.replace("io.containerd.cri.v1.runtime", "io.containerd.grpc.v1.cri")), [""; 0]);
+    }
+
+    #[test]
+    fn a_node_with_our_runtime_is_known_by_any_handler() {
+        let knows = |text: &str| knows(&text.parse().unwrap(), "ms2m-runtime");
+        let toml = wanted("other", Path::new(BINARY)).rsplit_once("\n(").unwrap().0.to_owned();
+        assert!(knows(&toml));
+        assert!(
+            !knows(&toml.replace("ms2m-runtime", "runc")) && !knows(&toml.replace("migration.ms2m.io", "x")) && !knows("version = 3\n")
+        );
     }
 
     #[test]

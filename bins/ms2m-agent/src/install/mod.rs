@@ -1,6 +1,6 @@
 //! `ms2m-agent install`: puts `ms2m-runtime` on the node, and says what the node's containerd must be told of it.
 
-mod containerd;
+pub(crate) mod containerd;
 mod program;
 
 use std::path::PathBuf;
@@ -10,7 +10,8 @@ use ms2m_core::{Error, ErrorKind, Result};
 
 use crate::as_node;
 
-const NAME: &str = "ms2m-runtime";
+/// The program by which copies are restored.
+pub(crate) const NAME: &str = "ms2m-runtime";
 
 #[derive(Args, Debug)]
 pub(crate) struct InstallArgs {

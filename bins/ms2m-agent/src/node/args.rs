@@ -42,6 +42,11 @@ pub(crate) struct NodeArgs {
     #[arg(long, env = "MS2M_RUNTIME_SOCKET", value_name = "FILE", default_value = "/run/ms2m/runtime.sock")]
     pub(crate) runtime_socket: PathBuf,
 
+    /// The socket of the node's container runtime, where copies are made from images (restoreDriver Image) and kubelet's way of taking checkpoints is used
+    /// (checkpointDriver Kubelet)
+    #[arg(long, env = "MS2M_CRI_SOCKET", value_name = "FILE", default_value = "/run/containerd/containerd.sock")]
+    pub(crate) cri_socket: PathBuf,
+
     #[command(flatten)]
     pub(crate) ways: WayArgs,
 }

@@ -1,6 +1,7 @@
 //! The drivers of a migration, which the agents of its nodes have.
 
 mod broker;
+mod chosen;
 mod nodes;
 mod target;
 mod transfer;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kube::Client;
-use ms2m_core::{CheckpointCapability, CheckpointSource, Drivers, Error, ErrorKind, MigrationId, Result};
-use ms2m_k8s::api::{CheckpointDriver, RestoreDriver};
+use ms2m_core::{CheckpointCapability, CheckpointSource, Drivers, ErrorKind, MigrationId, Result};
 use ms2m_k8s::pod::SourcePod;
 use ms2m_k8s::{DriverFactory, Plan, PodDrivers};
-use ms2m_remote::{Member, RemoteSource, SourcePlace};
+use ms2m_remote::{Member, RemoteSource, SourcePlace, Taker};
 
+use self::chosen::Chosen;
 pub(crate) use self::nodes::Nodes;
 use self::target::AgentTargets;
 use self::transfer::LaterTransfer;
@@ -52,11 +53,12 @@ impl Agents {
         }
         // What there is to do for it is to say that it is gone, and to clean up.
         let capability = CheckpointCapability { pre_dump: false, leave_running: true };
-        Ok(Arc::new(RemoteSource::resumed(agent, place.clone(), "runtime", capability)))
+        let name = if place.taker == Taker::Kubelet { "kubelet" } else { "runtime" };
+        Ok(Arc::new(RemoteSource::resumed(agent, place.clone(), name, capability)))
     }
 
     /// What is checkpointed, and whether its pod is still there.
-    async fn place(&self, plan: &Plan) -> Result<(SourcePlace, bool)> {
+    async fn place(&self, plan: &Plan, taker: Taker) -> Result<(SourcePlace, bool)> {
         let pod = match SourcePod::read(&self.client.0, &plan.namespace, &plan.spec.source_pod).await {
             Ok(pod) => Some(pod).filter(|pod| pod.uid() == plan.source_uid),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -66,7 +68,7 @@ impl Agents {
         let known = id.is_some();
         let member = Member { name: plan.container.clone(), id: id.unwrap_or_else(|| gone(&plan.migration)) };
         let (migration, namespace, pod) = (plan.migration.clone(), plan.namespace.clone(), plan.spec.source_pod.clone());
-        Ok((SourcePlace { migration, namespace, pod, members: vec![member] }, known))
+        Ok((SourcePlace { migration, namespace, pod, members: vec![member], taker }, known))
     }
 }
 
@@ -82,29 +84,20 @@ fn gone(migration: &MigrationId) -> String {
     format!("gone-{migration}")
 }
 
-/// What is asked for and cannot be had from agents.
-fn check(plan: &Plan) -> Result<()> {
-    let spec = &plan.spec;
-    let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()));
-    if spec.restore_driver == RestoreDriver::Image {
-        return refuse("restoreDriver: the agents restore by the nodes' ms2m-runtime only; write Auto or Runtime");
-    }
-    if spec.checkpoint_driver == CheckpointDriver::Kubelet {
-        return refuse("checkpointDriver: the agents take checkpoints by CRIU only; write Auto or Runtime");
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl DriverFactory for Agents {
     async fn drivers(&self, plan: &Plan) -> Result<Drivers> {
-        check(plan)?;
-        let (place, known) = self.place(plan).await?;
+        let chosen = Chosen::of(&self.client.0, &self.nodes, plan).await?;
+        let (place, known) = self.place(plan, chosen.taker).await?;
         let agent = self.source(plan, &place, known).await?;
         let way = Arc::new(WayTo::new(self.nodes.clone(), plan));
-        let targets = Arc::new(AgentTargets::new(self.nodes.clone(), plan, Arc::clone(&way)));
+        let targets = Arc::new(AgentTargets::new(self.nodes.clone(), plan, Arc::clone(&way), chosen.from_image));
         let transfer = LaterTransfer::new(self.nodes.clone(), plan, place, Arc::clone(&targets), way);
-        let PodDrivers { source, target } = PodDrivers::new(&self.client.0, plan, agent, targets, self.runtime_class.as_deref());
+        let PodDrivers { source, target } = if chosen.from_image {
+            PodDrivers::from_image(&self.client.0, plan, agent, targets)?
+        } else {
+            PodDrivers::new(&self.client.0, plan, agent, targets, self.runtime_class.as_deref())
+        };
         let broker = broker::broker(&self.client.0, plan).await?;
         Ok(Drivers { source, transfer: Arc::new(transfer), target, broker })
     }

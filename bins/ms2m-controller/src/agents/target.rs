@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use ms2m_core::{MigrationId, RestoreTarget, Result};
 use ms2m_k8s::{NodeTargets, Placed, Plan};
-use ms2m_remote::{RemoteTarget, TargetPlace};
+use ms2m_remote::{FromImage, RemoteTarget, TargetPlace};
 
 use super::nodes::Nodes;
 use super::way::WayTo;
@@ -16,13 +16,14 @@ pub(super) struct AgentTargets {
     migration: MigrationId,
     source_node: String,
     way: Arc<WayTo>,
+    from_image: bool,
     /// The copy's node, once it is known.
     node: Mutex<Option<String>>,
 }
 
 impl AgentTargets {
-    pub(super) fn new(nodes: Nodes, plan: &Plan, way: Arc<WayTo>) -> Self {
-        Self { nodes, migration: plan.migration.clone(), source_node: plan.source_node.clone(), way, node: Mutex::default() }
+    pub(super) fn new(nodes: Nodes, plan: &Plan, way: Arc<WayTo>, from_image: bool) -> Self {
+        Self { nodes, migration: plan.migration.clone(), source_node: plan.source_node.clone(), way, from_image, node: Mutex::default() }
     }
 
     /// Where the copy is, as far as this controller has seen.
@@ -34,7 +35,7 @@ impl AgentTargets {
 #[async_trait]
 impl NodeTargets for AgentTargets {
     fn name(&self) -> &'static str {
-        "runtime"
+        if self.from_image { "image" } else { "runtime" }
     }
 
     async fn target(&self, placed: &Placed) -> Result<Arc<dyn RestoreTarget>> {
@@ -46,6 +47,7 @@ impl NodeTargets for AgentTargets {
             pod: placed.pod.clone(),
             // Without a pod there is nothing that could wait.
             containers: placed.pod_uid.iter().map(|_| placed.container.clone()).collect(),
+            image: placed.base_image.clone().map(|base| FromImage { base }),
             pod_uid: placed.pod_uid.clone().unwrap_or_default(),
             from_node: self.source_node.clone(),
         };

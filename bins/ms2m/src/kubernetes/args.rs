@@ -42,11 +42,35 @@ pub(crate) struct MoveArgs {
     /// In which order source and copy live [default: sequential for a pod of a StatefulSet that knows itself by its UID, else shadow-pod]
     #[arg(long, value_enum)]
     pub(crate) strategy: Option<StrategyChoice>,
+    /// How the copy is made [default: by the target node's ms2m-runtime, or from an image where it has none]
+    #[arg(long, value_enum)]
+    pub(crate) restore_driver: Option<RestoreChoice>,
+    /// How the checkpoint is taken [default: by the agent of the source's node]
+    #[arg(long, value_enum)]
+    pub(crate) checkpoint_driver: Option<CheckpointChoice>,
     /// Do not wait for the end
     #[arg(long)]
     pub(crate) no_wait: bool,
     #[command(flatten)]
     pub(crate) cluster: ClusterArgs,
+}
+
+/// How the copy is made.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RestoreChoice {
+    /// By the target node's ms2m-runtime
+    Runtime,
+    /// By its container runtime alone, from an image of the checkpoint
+    Image,
+}
+
+/// How the checkpoint is taken.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum CheckpointChoice {
+    /// By the agent of the source's node, with CRIU
+    Runtime,
+    /// By the node's container runtime, as kubelet has it take one
+    Kubelet,
 }
 
 /// In which order source and copy live.

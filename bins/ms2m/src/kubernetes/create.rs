@@ -7,7 +7,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_k8s::api::{MIGRATION_LABEL, StatefulMigration, StatefulMigrationSpec};
 use serde_json::{Value, json};
 
-use super::args::StrategyChoice;
+use super::args::{CheckpointChoice, RestoreChoice, StrategyChoice};
 use super::client::{connect, migrations, refused};
 use super::consumed::{Said, consumed, container};
 use super::follow;
@@ -67,6 +67,14 @@ fn spec(args: &MigrateArgs, pod: &Pod) -> Result<StatefulMigrationSpec> {
         "migrationStrategy": args.cluster.strategy.map(|strategy| match strategy {
             StrategyChoice::ShadowPod => "ShadowPod",
             StrategyChoice::Sequential => "Sequential",
+        }),
+        "restoreDriver": args.cluster.restore_driver.map(|driver| match driver {
+            RestoreChoice::Runtime => "Runtime",
+            RestoreChoice::Image => "Image",
+        }),
+        "checkpointDriver": args.cluster.checkpoint_driver.map(|driver| match driver {
+            CheckpointChoice::Runtime => "Runtime",
+            CheckpointChoice::Kubelet => "Kubelet",
         }),
         "transferMode": match args.transfer {
             None | Some(TransferChoice::Direct) => "Direct",

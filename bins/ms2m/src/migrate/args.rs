@@ -34,7 +34,8 @@ const LOCAL: [&str; 20] = [
 ];
 
 /// Options that make no sense without a cluster.
-const CLUSTER: [&str; 7] = ["to", "broker_secret", "container", "no_wait", "namespace", "context", "kubeconfig"];
+const CLUSTER: [&str; 9] =
+    ["to", "broker_secret", "container", "restore_driver", "checkpoint_driver", "no_wait", "namespace", "context", "kubeconfig"];
 
 /// `ms2m migrate`.
 #[derive(Args, Clone, Debug)]

@@ -15,7 +15,7 @@ mod stage;
 mod table;
 
 use crate::publish::RATE;
-use crate::stage::{Setting, Stage, Workload};
+use crate::stage::{Act, Setting, Stage, Workload};
 use crate::table::Run;
 
 fn migrations() -> u32 {
@@ -24,9 +24,13 @@ fn migrations() -> u32 {
 
 /// The consumer moves to and fro while publishers go on.
 fn moves(setting: &Setting) {
-    let stage = Stage::start();
+    moves_on(&Stage::start(), setting, async |_| {});
+}
+
+/// The same in this cluster, with something that happens afterwards.
+fn moves_on(stage: &Stage, setting: &Setting, after: impl AsyncFnOnce(&Act<'_>) + Send) {
     let mut runs = Vec::new();
-    stage.play(setting, async |act| {
+    let act = async |act: &Act<'_>| {
         for _ in 0..migrations() {
             let reports = act.migrate().await;
             for report in &reports {
@@ -40,7 +44,8 @@ fn moves(setting: &Setting) {
         }
         let reports: Vec<_> = runs.iter().flat_map(|run| run.reports.clone()).collect();
         println!("{setting:?}: {}", figures::summary(&reports));
-    });
+    };
+    stage.play_on(setting, act, after);
     // After the audit.
     table::append(setting, &runs);
 }
@@ -68,6 +73,26 @@ fn a_deployments_consumer_moves_through_a_registry() {
 #[test]
 fn a_deployments_consumer_moves_through_a_shared_volume() {
     moves(&Setting { transfer: "shared-volume", ..Setting::deployment(27, 10, "auto") });
+}
+
+#[test]
+fn where_there_is_no_runtime_of_ours_a_consumer_moves_from_an_image_and_its_crash_starts_the_applications_own() {
+    moves_on(&Stage::start_without_runtime(), &Setting::deployment(27, 10, "auto"), async |act| {
+        assert_eq!(act.drivers(), ["runtime", "image"]);
+        act.crashes().await;
+        act.is_tidy().await;
+        // What has started then moves as any other.
+        assert_eq!(act.migrate().await[0]["outcome"], "completed");
+        act.is_tidy().await;
+    });
+}
+
+#[test]
+fn a_consumer_moves_from_an_image_that_kubelets_way_of_taking_checkpoints_has_made() {
+    let drivers = &["--restore-driver", "image", "--checkpoint-driver", "kubelet"];
+    moves_on(&Stage::start(), &Setting { drivers, ..Setting::deployment(27, 10, "auto") }, async |act| {
+        assert_eq!(act.drivers(), ["kubelet", "image"]);
+    });
 }
 
 #[test]

@@ -14,7 +14,12 @@ const CONTROLLER: &str = "ms2m-controller";
 
 /// A cluster whose nodes restore, with a RabbitMQ, and with what the API server must know of ms2m. The programs run beside it, with their rights in it.
 pub(crate) fn cluster() -> Cluster {
-    let options = Options::default().rabbitmq().runtime(program("ms2m-runtime").display().to_string());
+    cluster_of(Options::default().runtime(program("ms2m-runtime").display().to_string()))
+}
+
+/// The same of these nodes.
+pub(crate) fn cluster_of(options: Options) -> Cluster {
+    let options = options.rabbitmq();
     let cluster = Cluster::start(&options).unwrap_or_else(|error| panic!("{error}"));
     let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
     cluster.kubectl(&["apply", "--kustomize", deploy]).unwrap();

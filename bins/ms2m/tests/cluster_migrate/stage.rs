@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
 use ms2m_broker::rabbitmq::{RabbitMq, RabbitMqConfig};
-use ms2m_testkit_cluster::{Cluster, Image, REGISTRY};
+use ms2m_testkit_cluster::{Cluster, Image, Node, Options, REGISTRY};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::Value;
 use tokio::process::Command;
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::audit;
 use crate::manifests::{UID_FILE, deployment, stateful_set};
-use crate::operator::{Operator, cluster};
+use crate::operator::{Operator, cluster, cluster_of};
 use crate::publish::{PUBLISHERS, publish};
 
 /// As the machine sees it.
@@ -39,12 +39,14 @@ pub(crate) struct Setting {
     pub(crate) workload: Workload,
     /// As `ms2m migrate --transfer` takes it.
     pub(crate) transfer: &'static str,
+    /// What `ms2m migrate` is told of drivers.
+    pub(crate) drivers: &'static [&'static str],
 }
 
 impl Setting {
     /// A Deployment's counter, moved from node to node.
     pub(crate) fn deployment(ballast_mib: u32, rate: u32, mode: &'static str) -> Self {
-        Self { ballast_mib, rate, mode, workload: Workload::Deployment, transfer: "direct" }
+        Self { ballast_mib, rate, mode, workload: Workload::Deployment, transfer: "direct", drivers: &[] }
     }
 }
 
@@ -83,6 +85,11 @@ impl Stage {
         Self::start_with(Operator::start)
     }
 
+    /// On nodes without ms2m-runtime.
+    pub(crate) fn start_without_runtime() -> Self {
+        Self { cluster: cluster_of(Options::default()), operator: Operator::start }
+    }
+
     /// With ms2m started in another way.
     pub(crate) fn start_with(operator: fn(&Cluster) -> Operator) -> Self {
         Self { cluster: cluster(), operator }
@@ -90,14 +97,19 @@ impl Stage {
 
     /// Everything from the first message to the audit, in the cluster's network.
     pub(crate) fn play(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>) + Send) {
+        self.play_on(setting, act, async |_| {});
+    }
+
+    /// The same, with something that happens after the audit.
+    pub(crate) fn play_on(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>) + Send, after: impl AsyncFnOnce(&Act<'_>) + Send) {
         let work = || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-            runtime.block_on(self.perform(setting, act));
+            runtime.block_on(self.perform(setting, act, after));
         };
         self.cluster.within(work).unwrap();
     }
 
-    async fn perform(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>)) {
+    async fn perform(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>), after: impl AsyncFnOnce(&Act<'_>)) {
         let mut operator = (self.operator)(&self.cluster);
         let server = self.cluster.rabbitmq().unwrap();
         let (url, management) = (server.amqp_url(), server.management_url());
@@ -121,7 +133,8 @@ impl Stage {
         let publisher = |number| tokio::spawn(publish(Arc::clone(&broker), QUEUE.to_owned(), number, setting.rate, Arc::clone(&stop)));
         let publishers: Vec<_> = (0..PUBLISHERS).map(publisher).collect();
         sleep(Duration::from_secs(1)).await;
-        act(&Act { stage: self, setting, management }).await;
+        let stage = Act { stage: self, setting, management };
+        act(&stage).await;
         assert!(operator.is_alive(), "one of ms2m's programs has ended");
 
         stop.store(true, Ordering::Relaxed);
@@ -133,6 +146,7 @@ impl Stage {
         println!("{setting:?}: {audit:?}");
         assert!(audit.exact, "{audit:?}");
         assert_eq!(admin.queue_status(QUEUE).await.unwrap().unwrap().ready, 0, "messages that nobody has applied");
+        after(&stage).await;
         admin.close().await;
     }
 
@@ -195,6 +209,7 @@ impl Act<'_> {
         let (pod, to) = self.pod();
         let mut words = [&["migrate", &pod, "--to", to, "--output", "json"], &self.consumed()[..]].concat();
         words.extend(["--transfer", self.setting.transfer]);
+        words.extend(self.setting.drivers);
         let repository = format!("{REGISTRY}/checkpoints");
         if self.setting.transfer == "registry" {
             words.extend(["--repository", &repository]);
@@ -205,6 +220,34 @@ impl Act<'_> {
         let reports = self.ms2m(&words, 0).await;
         sleep(PAUSE).await;
         serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
+    }
+
+    /// The consumer's container is killed, and starts as the application's own image does: in the same pod, with nothing in its memory.
+    pub(crate) async fn crashes(&self) {
+        let (name, _) = self.pod();
+        let pod = self.stage.get(&["pod", &name]);
+        let container = |pod: &Value| pod["status"]["containerStatuses"][0].clone();
+        let (node, before) = (if pod["spec"]["nodeName"] == "n1" { Node::N1 } else { Node::N2 }, container(&pod));
+        let id = before["containerID"].as_str().unwrap().trim_start_matches("containerd://");
+        let mut kill = self.stage.cluster.node(node, "ctr");
+        assert!(kill.args(["--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id]).status().unwrap().success());
+        let begun = Instant::now();
+        let after = loop {
+            let after = container(&self.stage.get(&["pod", &name]));
+            if after["ready"] == true && after["containerID"] != before["containerID"] {
+                break after;
+            }
+            assert!(begun.elapsed() < WITHIN, "{after:#}");
+            sleep(LOOK).await;
+        };
+        assert_eq!(after["restartCount"], 1, "{after:#}");
+    }
+
+    /// Who has taken the last checkpoint, and who has restored it.
+    pub(crate) fn drivers(&self) -> [String; 2] {
+        let found = self.stage.get(&["statefulmigrations"]);
+        let report = &found["items"].as_array().unwrap().last().unwrap()["status"]["report"];
+        ["checkpoint_source", "restore_target"].map(|driver| report[driver].as_str().unwrap().to_owned())
     }
 
     pub(crate) fn kubectl(&self, words: &[&str]) {

@@ -8,6 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use ms2m_core::Result;
 use ms2m_criu::check::Check;
+use ms2m_image_store::cri::CriVersion;
 
 use super::super::args::AccessArgs;
 use super::super::client::{connect_to_all, refused};
@@ -52,10 +53,19 @@ fn standing(node: &Node) -> Vec<Check> {
         checks.push(Check::ok("schedulable", format!("{name} takes pods")));
     }
     if let Some(info) = node.status.as_ref().and_then(|status| status.node_info.as_ref()) {
-        let about = format!("{}, Linux {}, {}", info.container_runtime_version, info.kernel_version, info.architecture);
+        let runtime = &info.container_runtime_version;
+        let images =
+            if from_images(runtime) { "can be restored from images" } else { "cannot be restored from images (restoreDriver: Image)" };
+        let about = format!("{runtime}, by which checkpoints {images}, Linux {}, {}", info.kernel_version, info.architecture);
         checks.push(Check::ok("software", about));
     }
     checks
+}
+
+/// Of a container runtime as its node names it, `NAME://VERSION`.
+fn from_images(runtime: &str) -> bool {
+    let version = runtime.split_once("://").map(|(name, version)| CriVersion { name: name.to_owned(), version: version.to_owned() });
+    version.is_some_and(|version| version.restores_from_images())
 }
 
 fn is_component(pod: &Pod, component: &str) -> bool {
@@ -180,6 +190,12 @@ mod tests {
         assert_eq!(results(&checks), [("runtime", CheckResult::Fail), ("agent", CheckResult::Fail)]);
         assert!(checks[0].reason.contains("containerd lacks the runtime") && checks[1].reason.contains("PodInitializing"), "{checks:?}");
         assert!(checks.iter().all(|check| check.remedy.is_some()));
+    }
+
+    #[test]
+    fn who_restores_from_images_is_known_by_the_nodes_own_word() {
+        assert!(from_images("containerd://2.1.9") && from_images("cri-o://1.36.0"));
+        assert!(!from_images("containerd://1.7.28") && !from_images("") && !from_images("docker://29"));
     }
 
     #[test]

@@ -15,11 +15,10 @@ use kube::api::ListParams;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt as _};
 use ms2m_core::{Error, ErrorKind, Result};
-use ms2m_k8s::api::RESTORE_FROM;
 
 pub(crate) use self::args::DrainArgs;
 use self::limit::Limit;
-use self::sorted::{Allowed, Name, Sorted};
+use self::sorted::{Allowed, Name, Sorted, is_coming};
 use self::summary::Summary;
 use super::client::{connect_to_all, connect_without_retries, refused};
 use super::shown::Lines;
@@ -139,7 +138,7 @@ async fn empty(client: &Client, args: &DrainArgs, limit: &Limit) -> Result<Summa
 async fn all_here(client: &Client, copies: &[Pod]) {
     let here = async |copy: &Pod| {
         let pods: Api<Pod> = Api::namespaced(client.clone(), &Name::of(copy).namespace);
-        let is_here = |pod: Option<&Pod>| pod.is_none_or(|pod| !pod.annotations().contains_key(RESTORE_FROM));
+        let is_here = |pod: Option<&Pod>| pod.is_none_or(|pod| !is_coming(pod));
         while await_condition(pods.clone(), &copy.name_any(), is_here).await.is_err() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

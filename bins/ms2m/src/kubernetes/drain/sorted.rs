@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use ms2m_k8s::api::RESTORE_FROM;
+use ms2m_k8s::api::{MIGRATION_LABEL, RESTORE_FROM};
 use serde::Serialize;
 
 use super::super::consumed::{Said, consumed, is_opted_in};
@@ -75,7 +75,7 @@ impl Sorted {
             self.ending.push(pod);
         } else if has_finished(&pod) {
             self.evict.push(pod);
-        } else if pod.annotations().contains_key(RESTORE_FROM) {
+        } else if is_coming(&pod) {
             self.coming.push(pod);
         } else if is_opted_in(&pod) && !is_pending(&pod) {
             match consumed(&pod, &Said::default()) {
@@ -97,6 +97,12 @@ impl Sorted {
 
 fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether it is a copy that has not become a pod of its own yet.
+pub(super) fn is_coming(pod: &Pod) -> bool {
+    // One that is made from an image waits for nothing of ours.
+    pod.annotations().contains_key(RESTORE_FROM) || pod.labels().contains_key(MIGRATION_LABEL)
 }
 
 fn has_finished(pod: &Pod) -> bool {
