@@ -139,20 +139,6 @@ impl Containerd {
         Ok(written)
     }
 
-    async fn pull(&self, reference: &str) -> Result<()> {
-        let mut pull = self.ctr();
-        pull.args(["images", "pull"]);
-        if let Some(snapshotter) = &self.options.snapshotter {
-            pull.args(["--snapshotter", snapshotter]);
-        }
-        let pulled = CTR.run(pull.arg(reference), self.options.within).await;
-        pulled.map(drop).map_err(|error| {
-            let message = "containerd asks the registry for the application's image when it restores, over HTTPS, with the system's authorities and \
-                           without a login, and does not get it; let the node reach it in this way, or write restoreDriver: Runtime";
-            Error::undo(ErrorKind::Unsupported, message).with("image", reference).caused_by(error)
-        })
-    }
-
     /// A document of an image that is here.
     async fn document(&self, digest: &str) -> Result<Value> {
         let mut get = self.ctr();
@@ -192,9 +178,22 @@ impl ImageStore for Containerd {
         Err(Error::undo(ErrorKind::Unsupported, message).with("image", name))
     }
 
+    async fn resolve(&self, reference: &str) -> Result<()> {
+        let mut pull = self.ctr();
+        pull.args(["images", "pull"]);
+        if let Some(snapshotter) = &self.options.snapshotter {
+            pull.args(["--snapshotter", snapshotter]);
+        }
+        let pulled = CTR.run(pull.arg(reference), self.options.within).await;
+        pulled.map(drop).map_err(|error| {
+            let message = "containerd asks the registry for the application's image when it restores, over HTTPS, with the system's authorities and \
+                           without a login, and does not get it; let the node reach it in this way, or write restoreDriver: Runtime";
+            Error::undo(ErrorKind::Unsupported, message).with("image", reference).caused_by(error)
+        })
+    }
+
     async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()> {
         let name = application_image_name(migration);
-        self.pull(reference).await?;
         let _one = self.one.lock().await;
         if self.holds(&name).await? {
             return Ok(());

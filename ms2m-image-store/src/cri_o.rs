@@ -120,15 +120,17 @@ impl ImageStore for CriO {
         SKOPEO.run(&mut copy, self.options.within).await.map(drop).map_err(|error| error.with("image", name))
     }
 
-    async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()> {
-        let name = application_image_name(migration);
-        if self.holds(&name).await? {
+    async fn resolve(&self, reference: &str) -> Result<()> {
+        if self.holds(reference).await? {
             return Ok(());
         }
-        let from = if self.holds(reference).await? { self.reference(reference) } else { format!("docker://{reference}") };
         let mut copy = Self::skopeo();
-        copy.args(["copy", "--quiet", &from, &self.reference(&name)]);
+        copy.args(["copy", "--quiet", &format!("docker://{reference}"), &self.reference(reference)]);
         SKOPEO.run(&mut copy, self.options.within).await.map(drop).map_err(|error| error.with("image", reference))
+    }
+
+    async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()> {
+        self.tag(reference, &application_image_name(migration)).await
     }
 
     async fn tag(&self, from: &str, name: &str) -> Result<()> {

@@ -56,11 +56,17 @@ pub trait ImageStore: fmt::Debug + Send + Sync + 'static {
     /// When the store does not take it. Nothing is visible then under the image's name.
     async fn load(&self, archive: &Archive) -> Result<()>;
 
-    /// Keeps the application's own image, `NAME@DIGEST` of a registry, for a migration's copy, and makes sure that the runtime finds it when it restores a
-    /// checkpoint of such a container. What is kept is called `localhost/ms2m/application:MIGRATION`, and stays when the runtime is short of room.
+    /// Makes sure that the runtime finds the application's own image, `NAME@DIGEST` of a registry, when it restores a checkpoint of such a container.
     ///
     /// # Errors
     /// When it is not here and cannot be had.
+    async fn resolve(&self, reference: &str) -> Result<()>;
+
+    /// Keeps the application's own image, which was [resolved](Self::resolve), for a migration's copy. What is kept is called
+    /// `localhost/ms2m/application:MIGRATION`, and stays when the runtime is short of room.
+    ///
+    /// # Errors
+    /// When it is not here any more, or the store does not take it.
     async fn keep(&self, reference: &str, migration: &MigrationId) -> Result<()>;
 
     /// Gives an image that is here another name as well, which means nothing else any more.

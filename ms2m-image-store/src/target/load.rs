@@ -1,15 +1,17 @@
 //! The checkpoint becomes the image that the copy's pod waits for.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ms2m_core::{Error, ErrorKind, Receipt, RestoreJob, Result, TransferBackend};
+use ms2m_core::{Error, ErrorKind, MigrationId, Receipt, RestoreJob, Result, TransferBackend};
 use ms2m_criu::engine::receive;
 use ms2m_oci::Facts;
 
+use super::record::Record;
 use super::run::Looks;
-use super::{ImageTarget, archive, record};
+use super::{ImageTarget, archive, record, remove_image};
 use crate::archive::{Archive, died};
-use crate::name::copy_image_name;
+use crate::name::{application_image_name, copy_image_name};
 
 /// For the runtime to see a name that was given in its store.
 const SEEN: Duration = Duration::from_secs(10);
@@ -25,6 +27,25 @@ impl ImageTarget {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the application's own image while the source works. Whether that has succeeded is asked later.
+    pub(super) fn keep_ahead(&self, migration: &MigrationId) {
+        let (store, cri, work_dir) = (Arc::clone(&self.store), self.cri.clone(), self.work_dir.clone());
+        let (base_image, migration) = (self.copy.base_image.clone(), migration.clone());
+        tokio::spawn(async move {
+            let kept = async {
+                store.keep(&base_image, &migration).await?;
+                // A discard meanwhile has not seen it.
+                match Record::load(&work_dir, &migration)? {
+                    Some(_) => Ok(()),
+                    None => remove_image(&*store, &cri, &application_image_name(&migration), &base_image).await,
+                }
+            };
+            if let Err(error) = kept.await {
+                tracing::info!(%migration, %error, "the application's image is not kept yet");
+            }
+        });
     }
 
     /// The checkpoint becomes the image, unless it is that already.

@@ -127,7 +127,9 @@ impl RestoreTarget for ImageTarget {
         }
         let Copy { pod_uid, container, base_image, .. } = self.copy.clone();
         Record { pod_uid, container, base_image, ..Record::default() }.store(&self.work_dir, &job.migration)?;
-        tokio::try_join!(self.store.keep(&self.copy.base_image, &job.migration), self.pod_waits(job.deadline)).map(drop)
+        tokio::try_join!(self.store.resolve(&self.copy.base_image), self.pod_waits(job.deadline))?;
+        self.keep_ahead(&job.migration);
+        Ok(())
     }
 
     /// Of the final part: whoever drives tells kubelet to look again after that.
@@ -153,8 +155,11 @@ impl RestoreTarget for ImageTarget {
         }
         self.load(job, receipt, &*transfer).await?;
         let mut record = self.record(&job.migration)?;
-        match self.runs(&job.migration, &record, job.deadline.saturating_sub(begun.elapsed())).await {
-            Ok(id) => record.started = Some(id),
+        let left = job.deadline.saturating_sub(begun.elapsed());
+        // Without what a crash starts from, no copy may become the owner.
+        let kept = self.store.keep(&record.base_image, &job.migration);
+        match tokio::try_join!(self.runs(&job.migration, &record, left), kept) {
+            Ok((id, ())) => record.started = Some(id),
             Err(error) => {
                 // What is not certain here, is asked for again by the discard.
                 if let Err(left) = self.end(&job.migration, &record).await {

@@ -88,6 +88,20 @@ fn where_there_is_no_runtime_of_ours_a_consumer_moves_from_an_image_and_its_cras
 }
 
 #[test]
+fn of_a_copy_from_an_image_that_is_cancelled_nothing_is_left() {
+    let setting = Setting { drivers: &["--restore-driver", "image"], ..Setting::deployment(96, 10, "auto") };
+    Stage::start_without_runtime().play(&setting, async |act| {
+        let (pod, to) = act.pod();
+        let words = [&["migrate", &pod, "--to", to, "--no-wait"], &act.consumed()[..], setting.drivers].concat();
+        let migration = act.ms2m(&words, 0).await.trim().to_owned();
+        act.comes_to(&migration, "Restoring").await;
+        act.ms2m(&["cancel", &migration], 0).await;
+        act.is_tidy().await;
+        assert_eq!((act.pod().0, act.images()), (pod, Vec::<String>::new()), "the source runs on, and no image is left");
+    });
+}
+
+#[test]
 fn a_consumer_moves_from_an_image_that_kubelets_way_of_taking_checkpoints_has_made() {
     let drivers = &["--restore-driver", "image", "--checkpoint-driver", "kubelet"];
     moves_on(&Stage::start(), &Setting { drivers, ..Setting::deployment(27, 10, "auto") }, async |act| {

@@ -124,7 +124,8 @@ impl Stage {
         self.cluster.kubectl(&["create", "secret", "generic", SECRET, &format!("--from-literal=url={url}")]).unwrap();
         self.cluster.kubectl(&["create", "rolebinding", "ms2m-broker-secrets", "--clusterrole=ms2m-broker-secrets", account]).unwrap();
         let begun = Instant::now();
-        while admin.queue_status(QUEUE).await.unwrap().is_none_or(|status| status.consumers == 0) {
+        // A broker that is slow to answer does not count.
+        while admin.queue_status(QUEUE).await.ok().flatten().is_none_or(|status| status.consumers == 0) {
             assert!(begun.elapsed() < WITHIN, "the counter does not consume");
             sleep(LOOK).await;
         }
@@ -248,6 +249,30 @@ impl Act<'_> {
         let found = self.stage.get(&["statefulmigrations"]);
         let report = &found["items"].as_array().unwrap().last().unwrap()["status"]["report"];
         ["checkpoint_source", "restore_target"].map(|driver| report[driver].as_str().unwrap().to_owned())
+    }
+
+    /// Images that migrations have made, on both nodes, by name.
+    pub(crate) fn images(&self) -> Vec<String> {
+        let of = |node| {
+            let mut list = self.stage.cluster.node(node, "ctr");
+            let output = list.args(["--namespace", "k8s.io", "images", "list", "--quiet"]).output().unwrap();
+            let all = String::from_utf8(output.stdout).unwrap();
+            all.lines().filter(|name| name.contains("ms2m/")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        [of(Node::N1), of(Node::N2)].concat()
+    }
+
+    /// Waits until a migration is in this phase.
+    pub(crate) async fn comes_to(&self, migration: &str, phase: &str) {
+        let begun = Instant::now();
+        loop {
+            let status = self.stage.get(&["statefulmigration", migration])["status"].clone();
+            if status["phase"] == phase {
+                return;
+            }
+            assert!(begun.elapsed() < WITHIN && status["completionTime"].is_null(), "{status:#}");
+            sleep(LOOK).await;
+        }
     }
 
     pub(crate) fn kubectl(&self, words: &[&str]) {
