@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: checkpoints packed and moved, side by side with other tools.
+//! `cargo xtask bench`: checkpoints packed and moved, side by side with other tools, and a controller with many migrations.
 
 use anyhow::Result;
 
@@ -15,11 +15,19 @@ pub(crate) fn run(steps: &mut Steps, options: &[String]) {
         Some((first, rest)) if first == "criterion" => {
             steps.cargo("bench criterion", cargo().args(["bench", "--workspace"]).args(rest));
         }
-        _ => steps.run("bench", || compare(options)),
+        _ => steps.run("bench", || measure(options)),
     }
 }
 
-fn compare(options: &[String]) -> Result<Outcome> {
+fn measure(options: &[String]) -> Result<Outcome> {
+    if options.iter().any(|option| option.split(['=', ',']).any(|word| word == "controller")) {
+        for provide in [provide::root_user, provide::registry, provide::sid_root, provide::kubernetes] {
+            match provide()? {
+                Outcome::Passed => {}
+                missing => return Ok(missing),
+            }
+        }
+    }
     for tool in TOOLS {
         // The program says it again where the rows would be.
         if let Outcome::LeftOut(what) = provide::program(tool)? {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-/// Packs and moves checkpoint archives side by side with other tools and with what bounds them on this machine.
+/// Packs and moves checkpoint archives side by side with other tools and with what bounds them on this machine, and has a controller move many pods.
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask bench", args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -21,9 +21,13 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) runs: u32,
 
-    /// What is compared
+    /// What is measured; controller needs root, and what the cluster tests need
     #[arg(long = "only", value_enum, value_delimiter = ',', default_values = ["packing", "registry", "direct"])]
     pub(crate) parts: Vec<Part>,
+
+    /// With controller: how many pods move at once
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+    pub(crate) migrations: usize,
 
     /// Other tools to leave out: some take minutes for 4 GiB
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
@@ -43,6 +47,15 @@ pub(crate) enum Task {
     /// Reads a part from a registry, as the target of a migration does.
     #[command(hide = true)]
     Pull(Pull),
+    /// Runs the controller under measurement, until its input ends.
+    #[command(hide = true)]
+    Operate(Operate),
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct Operate {
+    #[arg(long)]
+    pub(crate) migrations_max: usize,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -63,6 +76,8 @@ pub(crate) enum Part {
     Registry,
     /// `ms2m transfer` to `ms2m-agent`, and SHA-256, TLS and TCP alone
     Direct,
+    /// Many migrations at once on a private Kubernetes with simulated nodes: memory and time of the controller
+    Controller,
 }
 
 /// How large an archive is.

@@ -1,9 +1,11 @@
-//! Checkpoints packed and moved, side by side in one run with other tools and with what bounds them. `cargo xtask bench` builds and runs it.
+//! Checkpoints packed and moved, side by side in one run with other tools and with what bounds them, and a controller with many migrations.
+//! `cargo xtask bench` builds and runs it.
 
 mod archive;
 mod args;
 mod board;
 mod bounds;
+mod controller;
 mod direct;
 mod measure;
 mod packing;
@@ -26,8 +28,19 @@ fn main() -> Result<()> {
     let args = Args::parse();
     match &args.task {
         Some(Task::Pull(pull)) => pull::run(pull),
-        None => compare(&args),
+        Some(Task::Operate(operate)) => controller::operate(operate),
+        None => measure_all(&args),
     }
+}
+
+fn measure_all(args: &Args) -> Result<()> {
+    if args.parts.contains(&Part::Controller) {
+        controller::measure(args)?;
+    }
+    if args.parts.iter().any(|part| *part != Part::Controller) {
+        compare(args)?;
+    }
+    Ok(())
 }
 
 fn compare(args: &Args) -> Result<()> {
@@ -40,6 +53,7 @@ fn compare(args: &Args) -> Result<()> {
                 Part::Packing => packing::compare(&stage, &archive)?,
                 Part::Registry => registry::compare(&stage, &archive)?,
                 Part::Direct => direct::compare(&stage, &archive)?,
+                Part::Controller => {}
             }
         }
         archive.remove()?;
