@@ -9,9 +9,11 @@ use crate::publish::RATE;
 use crate::stage::{Setting, Stage};
 
 fn embedded(cluster: &Cluster) -> Operator {
-    let mut program = cluster.command(workspace_program("embed-operator", "embed-operator").unwrap());
-    program.arg(credentials(cluster)).env("BROKER", cluster.rabbitmq().unwrap().amqp_url());
-    Operator::start_with(cluster, program)
+    Operator::start_with(cluster, |cluster| {
+        let mut program = cluster.command(workspace_program("embed-operator", "embed-operator").unwrap());
+        program.arg(credentials(cluster)).env("BROKER", cluster.rabbitmq().unwrap().amqp_url());
+        program
+    })
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn moves_on(stage: &Stage, setting: &Setting, after: impl AsyncFnOnce(&Act<'_>) 
         }
         let reports: Vec<_> = runs.iter().flat_map(|run| run.reports.clone()).collect();
         println!("{setting:?}: {}", figures::summary(&reports));
+        println!("from the command to its end, in ms: {:?}", act.commands_ms());
     };
     stage.play_on(setting, act, after);
     // After the audit.
@@ -52,7 +53,7 @@ fn moves_on(stage: &Stage, setting: &Setting, after: impl AsyncFnOnce(&Act<'_>) 
 
 #[test]
 fn a_deployments_consumer_moves_at_10_messages_a_second() {
-    moves(&Setting::deployment(27, 10, "auto"));
+    moves_on(&Stage::start(), &Setting::deployment(27, 10, "auto"), async |act| act.crashes().await);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use ms2m_testkit_cluster::{Cluster, Node, Options};
 use ms2m_testkit_machine::workspace_program;
 use serde_json::json;
 
-/// Its account, and the name in its certificate.
-const CONTROLLER: &str = "ms2m-controller";
+/// Its account, and the name in its certificate. An agent has that of its node.
+pub(crate) const CONTROLLER: &str = "ms2m-controller";
 
 /// A cluster whose nodes restore, with a RabbitMQ, and with what the API server must know of ms2m. The programs run beside it, with their rights in it.
 pub(crate) fn cluster() -> Cluster {
@@ -35,48 +35,78 @@ pub(crate) fn credentials(cluster: &Cluster) -> PathBuf {
 /// They end when dropped.
 pub(crate) struct Operator {
     logs: PathBuf,
+    kubeconfig: PathBuf,
+    controller: fn(&Cluster) -> Command,
     running: Vec<(&'static str, Child)>,
 }
 
 impl Operator {
     pub(crate) fn start(cluster: &Cluster) -> Self {
-        let mut controller = cluster.command(program("ms2m-controller"));
-        controller.arg("--credentials").arg(credentials(cluster));
-        Self::start_with(cluster, controller)
+        Self::start_with(cluster, |cluster| {
+            let mut controller = cluster.command(program(CONTROLLER));
+            controller.arg("--credentials").arg(credentials(cluster));
+            controller
+        })
     }
 
     /// With a controller of one's own.
-    pub(crate) fn start_with(cluster: &Cluster, mut controller: Command) -> Self {
+    pub(crate) fn start_with(cluster: &Cluster, controller: fn(&Cluster) -> Command) -> Self {
         let authority = Authority::new().unwrap();
         for name in ["n1", "n2", CONTROLLER] {
             authority.issue(cluster.path(cluster.shared().join(name)), name).unwrap();
         }
-        let mut operator = Self { logs: cluster.path(cluster.shared()), running: Vec::new() };
-        for (name, node) in [("n1", Node::N1), ("n2", Node::N2)] {
-            let mut agent = cluster.node(node, program("ms2m-agent"));
-            let own = cluster.shared().join(name);
-            for (option, file) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
-                agent.arg(option).arg(own.join(file));
-            }
-            agent.args(["--controllers", CONTROLLER, "--free-bytes-min", "0"]);
-            agent.arg("--shared-volume").arg(cluster.shared().join("volume"));
-            operator.run(name, agent);
+        let logs = cluster.path(cluster.shared());
+        let mut operator = Self { logs, kubeconfig: account(cluster, CONTROLLER), controller, running: Vec::new() };
+        for name in ["n1", "n2", CONTROLLER] {
+            operator.launch(cluster, name, &[]);
         }
-        controller.env("KUBECONFIG", account(cluster, CONTROLLER));
-        operator.run(CONTROLLER, controller);
         operator
     }
 
-    fn run(&mut self, name: &'static str, mut command: Command) {
-        let log = File::create(self.logs.join(format!("{name}.log"))).unwrap();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    /// Starts one that does not run, with further options.
+    pub(crate) fn launch(&mut self, cluster: &Cluster, name: &'static str, options: &[&str]) {
+        let mut command = match node(name) {
+            Some(node) => {
+                let mut agent = cluster.node(node, program("ms2m-agent"));
+                let own = cluster.shared().join(name);
+                for (option, file) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
+                    agent.arg(option).arg(own.join(file));
+                }
+                agent.args(["--controllers", CONTROLLER]).arg("--shared-volume").arg(cluster.shared().join("volume"));
+                agent
+            }
+            None => {
+                let mut controller = (self.controller)(cluster);
+                controller.env("KUBECONFIG", &self.kubeconfig);
+                controller
+            }
+        };
+        let options = if options.is_empty() && node(name).is_some() { &["--free-bytes-min", "0"] } else { options };
+        let log = File::options().create(true).append(true).open(self.logs.join(format!("{name}.log"))).unwrap();
+        let child = command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.running.push((name, child));
+    }
+
+    /// Kills one with no warning. What stands between this process and its own is not enough to kill.
+    #[allow(dead_code, reason = "not in every test")]
+    pub(crate) fn kill(&mut self, cluster: &Cluster, name: &'static str) {
+        let (mut kill, process) = match node(name) {
+            Some(node) => (cluster.node(node, "pkill"), "ms2m-agent"),
+            None => (cluster.command("pkill"), CONTROLLER),
+        };
+        assert!(kill.args(["-KILL", "-x", process]).status().unwrap().success(), "{name} does not run");
+        let at = self.running.iter().position(|(of, _)| *of == name).unwrap();
+        self.running.remove(at).1.wait().unwrap();
     }
 
     /// Whether all of them run.
     pub(crate) fn is_alive(&mut self) -> bool {
-        self.running.iter_mut().all(|(_, child)| child.try_wait().unwrap().is_none())
+        self.running.len() == 3 && self.running.iter_mut().all(|(_, child)| child.try_wait().unwrap().is_none())
     }
+}
+
+pub(crate) fn node(name: &str) -> Option<Node> {
+    [Node::N1, Node::N2].into_iter().find(|node| node.to_string() == name)
 }
 
 /// A kubeconfig for one of the accounts in `ms2m-system`, with its rights and no others.

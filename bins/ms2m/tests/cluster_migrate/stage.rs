@@ -1,8 +1,8 @@
 //! A cluster with ms2m in it, a consumer, its publishers, and its judge.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ms2m_broker::link::{Broker as _, QueueKind, QueueOptions};
@@ -20,12 +20,12 @@ use crate::publish::{PUBLISHERS, publish};
 
 /// As the machine sees it.
 const KUBECONFIG: &str = "/var/tmp/cluster/pki/admin.kubeconfig";
-const QUEUE: &str = "orders";
-const EFFECTS: &str = "orders.out";
-const SECRET: &str = "broker";
+pub(crate) const QUEUE: &str = "orders";
+pub(crate) const EFFECTS: &str = "orders.out";
+pub(crate) const SECRET: &str = "broker";
 /// Generous: a loaded machine is no error.
-const WITHIN: Duration = Duration::from_secs(120);
-const LOOK: Duration = Duration::from_millis(50);
+pub(crate) const WITHIN: Duration = Duration::from_secs(120);
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// Between two moves, for the owner to apply some messages by itself.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -77,7 +77,11 @@ pub(crate) struct Stage {
 pub(crate) struct Act<'a> {
     stage: &'a Stage,
     setting: &'a Setting,
+    url: String,
     management: String,
+    operator: Mutex<Operator>,
+    /// How long each `ms2m migrate` has taken: the resource is created, completed and seen in it.
+    commands_ms: Mutex<Vec<u128>>,
 }
 
 impl Stage {
@@ -110,7 +114,7 @@ impl Stage {
     }
 
     async fn perform(&self, setting: &Setting, act: impl AsyncFnOnce(&Act<'_>), after: impl AsyncFnOnce(&Act<'_>)) {
-        let mut operator = (self.operator)(&self.cluster);
+        let operator = (self.operator)(&self.cluster);
         let server = self.cluster.rabbitmq().unwrap();
         let (url, management) = (server.amqp_url(), server.management_url());
         let broker = Arc::new(RabbitMq::new(RabbitMqConfig::new(&url).unwrap().with_management(&management).unwrap()).unwrap());
@@ -134,9 +138,9 @@ impl Stage {
         let publisher = |number| tokio::spawn(publish(Arc::clone(&broker), QUEUE.to_owned(), number, setting.rate, Arc::clone(&stop)));
         let publishers: Vec<_> = (0..PUBLISHERS).map(publisher).collect();
         sleep(Duration::from_secs(1)).await;
-        let stage = Act { stage: self, setting, management };
-        act(&stage).await;
-        assert!(operator.is_alive(), "one of ms2m's programs has ended");
+        let here = Act { stage: self, setting, url, management, operator: Mutex::new(operator), commands_ms: Mutex::default() };
+        act(&here).await;
+        assert!(here.operator().is_alive(), "one of ms2m's programs has ended");
 
         stop.store(true, Ordering::Relaxed);
         let mut sent = Vec::new();
@@ -147,7 +151,7 @@ impl Stage {
         println!("{setting:?}: {audit:?}");
         assert!(audit.exact, "{audit:?}");
         assert_eq!(admin.queue_status(QUEUE).await.unwrap().unwrap().ready, 0, "messages that nobody has applied");
-        after(&stage).await;
+        after(&here).await;
         admin.close().await;
     }
 
@@ -181,6 +185,24 @@ impl Stage {
     }
 }
 
+/// What not every test needs.
+#[allow(dead_code, reason = "not in every test")]
+impl Act<'_> {
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.stage.cluster
+    }
+
+    pub(crate) fn operator(&self) -> MutexGuard<'_, Operator> {
+        self.operator.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker, and its management.
+    pub(crate) fn broker(&self) -> (&str, &str) {
+        (&self.url, &self.management)
+    }
+}
+
+#[allow(dead_code, reason = "not in every test")]
 impl Act<'_> {
     /// What `ms2m` says on its standard output, and whether it has ended with this status.
     pub(crate) async fn ms2m(&self, words: &[&str], status: i32) -> String {
@@ -218,7 +240,9 @@ impl Act<'_> {
         if let Workload::StatefulSet(strategy) = self.setting.workload {
             words.extend(["--strategy", strategy]);
         }
+        let begun = Instant::now();
         let reports = self.ms2m(&words, 0).await;
+        self.commands_ms.lock().unwrap().push(begun.elapsed().as_millis());
         sleep(PAUSE).await;
         serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
     }
@@ -273,6 +297,13 @@ impl Act<'_> {
             assert!(begun.elapsed() < WITHIN && status["completionTime"].is_null(), "{status:#}");
             sleep(LOOK).await;
         }
+    }
+
+    /// Of all commands, in order of their length.
+    pub(crate) fn commands_ms(&self) -> Vec<u128> {
+        let mut commands_ms = self.commands_ms.lock().unwrap().clone();
+        commands_ms.sort_unstable();
+        commands_ms
     }
 
     pub(crate) fn kubectl(&self, words: &[&str]) {

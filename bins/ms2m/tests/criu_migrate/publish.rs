@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ms2m_broker::link::Broker as _;
+use ms2m_broker::message::PUBLISHED_AT_HEADER;
 use ms2m_broker::rabbitmq::RabbitMq;
-use ms2m_broker::{Message, Properties};
+use ms2m_broker::{Message, Properties, Value};
+use ms2m_core::{Clock as _, SystemClock};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) const PUBLISHERS: u32 = 4;
@@ -24,7 +26,9 @@ pub(crate) async fn publish(broker: Arc<RabbitMq>, queue: String, number: u32, r
         sleep_until(next).await;
         next += every;
         sent += 1;
-        let properties = Properties { message_id: Some(format!("p{number}/{sent}")), ..Properties::default() };
+        // So that the gap is the time in which a message was there.
+        let published_at = (PUBLISHED_AT_HEADER.to_owned(), Value::Int(SystemClock.now().as_micros().cast_signed()));
+        let properties = Properties { message_id: Some(format!("p{number}/{sent}")), headers: vec![published_at], ..Properties::default() };
         publisher.publish(&queue, Message { properties, body: "order".into() }).await.unwrap().await.unwrap();
     }
     connection.close().await;

@@ -1,0 +1,65 @@
+//! What cannot be reached for a while, and what does not work at all.
+
+use serde_json::{Value, json};
+
+use crate::case::Owner::Source;
+use crate::case::{Move, Play};
+use crate::operator::node;
+
+/// For what shall not be waited for as long as in earnest.
+fn soon() -> Value {
+    json!({"timeouts": {"pendingSeconds": 8, "transferringSeconds": 10, "restoringSeconds": 10, "rollingBackSeconds": 30}})
+}
+
+pub(crate) async fn cases(play: &Play<'_>) {
+    play.case("the agent of the source does not run", soon(), &[Source], &[], async |moves| {
+        moves.stop(moves.from);
+        moves.begin().await;
+        moves.ended().await;
+        moves.launch(moves.from, &[]);
+    })
+    .await;
+    play.case("no agent runs on the target", soon(), &[Source], &[], async |moves| {
+        moves.stop(moves.to);
+        moves.begin().await;
+        moves.ended().await;
+        moves.launch(moves.to, &[]);
+    })
+    .await;
+    play.case("the target's disk has no room", soon(), &[Source], &[], async |moves| {
+        moves.stop(moves.to);
+        moves.launch(moves.to, &["--free-bytes-min", "1152921504606846976"]);
+        moves.begin().await;
+        moves.ended().await;
+        moves.kill(moves.to);
+    })
+    .await;
+    for (what, at) in [("CRIU does not work on the source's node", false), ("CRIU does not work on the target", true)] {
+        play.case(what, soon(), &[Source], &[], async |moves| {
+            let name = if at { moves.to } else { moves.from };
+            moves.on(
+                name,
+                "mv \"$(command -v criu)\" /usr/criu.away && printf '#!/bin/sh\\nexit 1\\n' >/usr/sbin/criu && chmod +x /usr/sbin/criu",
+            );
+            moves.begin().await;
+            moves.ended().await;
+            moves.on(name, "mv /usr/criu.away /usr/sbin/criu");
+        })
+        .await;
+    }
+    play.case("the target takes no pods", soon(), &[Source], &[], async |moves| {
+        play.act.cluster().kubectl(&["cordon", moves.to]).unwrap();
+        moves.begin().await;
+        moves.ended().await;
+        play.act.cluster().kubectl(&["uncordon", moves.to]).unwrap();
+    })
+    .await;
+}
+
+impl Move<'_> {
+    /// Runs a piece of shell on a node.
+    fn on(&self, name: &str, script: &str) {
+        let mut shell = self.play.act.cluster().node(node(name).unwrap(), "sh");
+        assert!(shell.args(["-c", script]).status().unwrap().success(), "{script}");
+    }
+}
