@@ -60,6 +60,18 @@ pub trait RestoreTarget: fmt::Debug + Send + Sync + 'static {
     /// After an error nothing is left behind.
     async fn prepare(&self, job: &RestoreJob) -> Result<()>;
 
+    /// Waits until [`restore`](Self::restore) would begin at once, for what goes on by itself after [`prepare`](Self::prepare) and takes a time that is
+    /// known to be short: a pod that comes up. Optional.
+    ///
+    /// A source that stands still from its checkpoint on is not frozen before; one that works on is, and its checkpoint travels meanwhile.
+    ///
+    /// # Errors
+    /// When nothing can be restored here any more. The migration rolls back.
+    async fn await_ready(&self, job: &RestoreJob) -> Result<()> {
+        let _ = job;
+        Ok(())
+    }
+
     /// Takes note of a pre-dump round that has arrived, so that it may be unpacked while the source still runs. Optional.
     ///
     /// # Errors

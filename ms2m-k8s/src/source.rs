@@ -12,6 +12,8 @@ use ms2m_core::{
     SourceStatus,
 };
 
+use tokio::time::{Instant, sleep};
+
 use crate::error;
 use crate::home::WayHome;
 use crate::owner::controller;
@@ -19,6 +21,9 @@ use crate::plan::Plan;
 use crate::strategy::Strategy;
 use crate::watch::{Look, until};
 
+/// How long the kubelet may take to hear that a pod is deleted, and its container to end by the signal that it gets then.
+const KUBELET: Duration = Duration::from_millis(700);
+const LOOK: Duration = Duration::from_millis(20);
 /// How long a ReplicaSet may take to retire the source before it is deleted here.
 const REPLICA_SET: Duration = Duration::from_secs(5);
 
@@ -112,12 +117,22 @@ impl KubeSource {
         }
     }
 
+    /// Gives the kubelet time to hear of the deletion, and to end the container itself. A container that ends before that it would start again, with no state, as a
+    /// second consumer.
+    async fn ends_by_itself(&self) {
+        let end = Instant::now() + KUBELET;
+        while Instant::now() < end && !matches!(self.agent.status().await, Ok(SourceStatus::Gone)) {
+            sleep(LOOK).await;
+        }
+    }
+
     /// Ends it at once, and makes its name free: the pod is marked, then its container is ended for certain, and then nothing is left to wait for.
     pub(crate) async fn end(&self, migration: &MigrationId) -> Result<()> {
         if self.look().await? == Standing::Gone {
             return Ok(());
         }
         self.delete(None).await?;
+        self.ends_by_itself().await;
         match self.agent.retire(migration).await {
             Err(error) if self.look().await? != Standing::Gone => Err(error),
             Ok(()) | Err(_) => self.delete(Some(0)).await,
@@ -168,6 +183,7 @@ impl CheckpointSource for KubeSource {
         if let Standing::Lives { .. } = standing {
             return Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name));
         }
+        self.ends_by_itself().await;
         match self.agent.retire(migration).await {
             Err(error) if self.look().await? != Standing::Gone => Err(error),
             Ok(()) | Err(_) => Ok(()),

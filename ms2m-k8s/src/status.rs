@@ -63,7 +63,7 @@ pub(crate) fn take_in(status: &mut StatefulMigrationStatus, state: &MigrationSta
         status.phase_timings.insert(before.to_string(), format!("{:.3}s", in_phase.as_secs_f64()));
     }
     status.phase = Some(phase);
-    status.engine = Some(serde_json::to_value(state).map_err(bad)?);
+    status.engine = Some(serde_json::to_string(state).map_err(bad)?);
     status.start_time.get_or_insert_with(now);
     let facts = state.facts();
     if let Some(checkpoint) = &facts.checkpoint {

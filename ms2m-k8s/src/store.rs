@@ -134,8 +134,8 @@ impl StateStore for StatusStore {
 
 /// The state that a resource keeps.
 pub(crate) fn state_of(resource: &StatefulMigration) -> Result<Option<MigrationState>> {
-    let Some(engine) = resource.status.as_ref().and_then(|status| status.engine.clone()) else { return Ok(None) };
-    serde_json::from_value(engine).map(Some).map_err(|error| {
+    let Some(engine) = resource.status.as_ref().and_then(|status| status.engine.as_deref()) else { return Ok(None) };
+    serde_json::from_str(engine).map(Some).map_err(|error| {
         Error::fatal(ErrorKind::Corrupt, "status.engine cannot be read: it was changed by hand, or written by a newer version")
             .caused_by(error)
     })

@@ -1,20 +1,17 @@
 //! Waiting for a pod, by watching it.
 
 mod many;
+mod one;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::runtime::watcher::watch_object;
 use ms2m_core::{Error, ErrorKind, Result, Verdict};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::many::{Pods, shared};
-use crate::error;
-
 /// Between two attempts to watch.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -40,15 +37,12 @@ pub(crate) async fn until<T>(
     let (_own, shared) = many::way();
     let mut states = match shared {
         Some(shared) => shared.states(pods.clone(), name).boxed(),
-        None => {
-            let own = watch_object(pods.clone(), name);
-            own.map(|state| state.map(|pod| pod.map(Arc::new)).map_err(|error| error::watch(error, "watch a pod"))).boxed()
-        }
+        None => one::states(pods.clone(), name).boxed(),
     };
     let mut last = "the API server has not answered".to_owned();
     loop {
         let Ok(state) = timeout_at(end, states.next()).await else {
-            let message = format!("waited {} s in vain for {what}: {last}", limit.as_secs_f64());
+            let message = format!("waited {:.1} s in vain for {what}: {last}", limit.as_secs_f64());
             return Err(Error::retry(ErrorKind::Timeout, message).with("pod", name));
         };
         match state {

@@ -25,13 +25,9 @@ pub(super) async fn preflight(broker: &dyn Broker, connection: &dyn Connection, 
                 "{n} consumers share the queue, so no single one has its state: scale to one consumer, or migrate each on a queue of its own"
             ),
         };
-        let error = if status.consumers == 0 {
-            // It may be reconnecting just now.
-            Error::retry(ErrorKind::NotFound, text)
-        } else {
-            Error::fatal(ErrorKind::Unsupported, text)
-        };
-        return Err(error.with("queue", queue));
+        // It may be reconnecting just now, and the broker may count its last connection for a moment longer.
+        let kind = if status.consumers == 0 { ErrorKind::NotFound } else { ErrorKind::Unsupported };
+        return Err(Error::retry(kind, text).with("queue", queue));
     }
     let facts = match broker.inspect(queue).await {
         Ok(Some(facts)) => facts,

@@ -41,6 +41,7 @@ async fn answer(drivers: &Drivers, observer: &Arc<dyn Observer>, migration: &Mig
     Ok(match call {
         Call::Begin(job) => Answer::Begun(broker.begin(&job).await?),
         Call::Prepare(job) => done(target.prepare(&job).await)?,
+        Call::AwaitReady(job) => done(target.await_ready(&job).await)?,
         Call::WatchSource => Answer::Source(source.status().await?),
         Call::PreDump { job, round } => Answer::PreDumped(source.pre_dump(&job, round).await?),
         Call::Park => Answer::Parked(broker.park(migration).await?),

@@ -21,6 +21,8 @@ pub enum Step {
     Begin,
     /// [`RestoreTarget::prepare`](crate::RestoreTarget::prepare)
     Prepare,
+    /// [`RestoreTarget::await_ready`](crate::RestoreTarget::await_ready)
+    AwaitReady,
     /// [`CheckpointSource::status`](crate::CheckpointSource::status), again and again
     WatchSource,
     /// [`CheckpointSource::pre_dump`](crate::CheckpointSource::pre_dump) with its round, from 1
@@ -72,6 +74,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Begin => "begin",
             Self::Prepare => "prepare",
+            Self::AwaitReady => "await readiness",
             Self::WatchSource => "watch source",
             Self::PreDump(round) => return write!(f, "pre-dump {round}"),
             Self::Park => "park",
@@ -128,6 +131,8 @@ pub enum Call {
     Begin(ReplayJob),
     /// See [`Step::Prepare`].
     Prepare(RestoreJob),
+    /// See [`Step::AwaitReady`].
+    AwaitReady(RestoreJob),
     /// See [`Step::WatchSource`].
     WatchSource,
     /// See [`Step::PreDump`].

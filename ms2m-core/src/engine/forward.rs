@@ -21,7 +21,12 @@ impl MigrationState {
             }
             (Step::Prepare, Answer::Done) => {
                 self.facts.prepared = true;
+                self.issue(Step::AwaitReady, now);
                 self.leave_pending(now);
+            }
+            (Step::AwaitReady, Answer::Done) => {
+                self.facts.ready = true;
+                if self.phase == Phase::Pending { self.leave_pending(now) } else { self.restore_when_ready(now) }
             }
             (Step::WatchSource, Answer::Source(status)) => self.on_source_status(*status, now),
             (Step::PreDump(round), Answer::PreDumped(pre_dump)) if self.fits(&pre_dump.checkpoint, Part::Round(round)) => {
@@ -42,8 +47,7 @@ impl MigrationState {
             (Step::Send(Part::Final), Answer::Sent(receipt)) if receipt.part == Part::Final => {
                 self.facts.receipt = Some(receipt.clone());
                 self.reach(Milestone::Transferred, now);
-                self.enter(Phase::Restoring, now);
-                self.issue(Step::Restore, now);
+                self.restore_when_ready(now);
             }
             (Step::Restore, Answer::Restored(restored)) => {
                 self.facts.restored = Some(restored.clone());
@@ -79,9 +83,18 @@ impl MigrationState {
     }
 
     fn leave_pending(&mut self, now: Timestamp) {
-        if self.facts.begun.is_some() && self.facts.prepared {
+        let Some(begun) = self.facts.begun.as_ref().filter(|_| self.facts.prepared) else { return };
+        // Who stands still from the checkpoint on shall wait for nothing that could have been waited for before.
+        if begun.mode == HandoverMode::Chase || self.facts.ready {
             self.enter(Phase::Checkpointing, now);
             self.next_round_or_park(now);
+        }
+    }
+
+    fn restore_when_ready(&mut self, now: Timestamp) {
+        if self.facts.receipt.is_some() && self.facts.ready {
+            self.enter(Phase::Restoring, now);
+            self.issue(Step::Restore, now);
         }
     }
 

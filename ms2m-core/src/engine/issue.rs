@@ -106,6 +106,7 @@ impl MigrationState {
                 mode: self.spec.mode,
             }),
             Step::Prepare => Call::Prepare(restore_job()),
+            Step::AwaitReady => Call::AwaitReady(restore_job()),
             Step::WatchSource => Call::WatchSource,
             Step::PreDump(round) => Call::PreDump { job: checkpoint_job(), round },
             Step::Park => Call::Park,
@@ -147,7 +148,7 @@ impl MigrationState {
             _ => deadlines.call,
         };
         match step {
-            Step::Prepare | Step::PreDump(_) | Step::Checkpoint | Step::Send(_) | Step::Stage(_) | Step::Restore => left,
+            Step::Prepare | Step::AwaitReady | Step::PreDump(_) | Step::Checkpoint | Step::Send(_) | Step::Stage(_) | Step::Restore => left,
             Step::HandOver => deadlines.hand_over.min(left),
             _ => deadlines.call.min(left),
         }

@@ -4,7 +4,7 @@
 //! [driver](crate::driver) performs them and feeds back what came of them; so does anything else that wants to.
 //!
 //! ```text
-//! Pending        begin ∥ prepare
+//! Pending        begin ∥ prepare, await readiness (chase: only until the restore)
 //! Checkpointing  (pre-dump, send, stage)*, park, checkpoint
 //! Transferring   (chase: resume ∥) send
 //! Restoring      restore

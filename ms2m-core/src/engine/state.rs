@@ -55,6 +55,9 @@ pub struct Facts {
     pub begun: Option<Begun>,
     /// Whether the target is prepared.
     pub prepared: bool,
+    /// Whether a restore would begin at once.
+    #[serde(default)]
+    pub ready: bool,
     /// Pre-dump rounds, in order.
     pub rounds: Vec<Round>,
     /// Why there were no further ones.
@@ -297,10 +300,23 @@ impl MigrationState {
     }
 
     /// Whether going from `before` to `self` must be stored before anything else is done: all changes except those of the
-    /// questions that are asked again and again.
+    /// questions that are asked again and again, of the work after the commit point, which may all be done a second time, and of asking for the hand-over:
+    /// whoever goes on from the state before finds in the journal what has come of it, and nothing shall take time right before the queue changes hands.
     #[must_use]
     pub fn must_store_after(&self, before: &Self) -> bool {
-        self.without_polls() != before.without_polls()
+        let forward = before.course == Course::Forward && self.course == Course::Forward;
+        if forward && before.phase == Phase::Replaying && self.phase == Phase::Finalizing {
+            return false;
+        }
+        let (mut after, mut before) = (self.without_polls(), before.without_polls());
+        if before.course == Course::Committed && !self.is_final() {
+            for state in [&mut after, &mut before] {
+                state.outstanding.clear();
+                state.traces = Traces::default();
+                (state.promoted, state.copy_seen, state.source_retired) = (false, false, false);
+            }
+        }
+        after != before
     }
 
     fn without_polls(&self) -> Self {

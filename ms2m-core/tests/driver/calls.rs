@@ -13,9 +13,10 @@ use ms2m_core::{
 };
 
 /// The calls of a smooth migration before and after its commit point.
-const FORWARD: [Step; 9] = [
+const FORWARD: [Step; 10] = [
     Step::Begin,
     Step::Prepare,
+    Step::AwaitReady,
     Step::Park,
     Step::Checkpoint,
     Step::Resume,

@@ -37,6 +37,8 @@ enum Verdicted {
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) state: MigrationState,
+    /// What a driver after a crash finds.
+    stored: Option<MigrationState>,
     pub(crate) now: Timestamp,
     /// Every effect ever asked for.
     pub(crate) asked: Vec<Step>,
@@ -49,6 +51,7 @@ pub(crate) struct World {
     verdict: Verdicted,
     hand_over_asked: bool,
     prepared: bool,
+    ready: bool,
     copy_may_live: bool,
     parked: bool,
     checkpoint: bool,
@@ -78,6 +81,7 @@ impl World {
         let now = Timestamp::from_micros(1_000_000);
         Self {
             state: MigrationState::new(spec, drivers, now),
+            stored: None,
             now,
             asked: Vec::new(),
             source_lives: true,
@@ -88,6 +92,7 @@ impl World {
             verdict: Verdicted::Open,
             hand_over_asked: false,
             prepared: false,
+            ready: false,
             copy_may_live: false,
             parked: false,
             checkpoint: false,
@@ -111,15 +116,20 @@ impl World {
         self.effects.extend(effects);
         self.effects.retain(|effect| state.outstanding().iter().any(|call| call.issue == effect.issue));
         self.told.push(event.clone());
+        if matches!(event, Event::Start | Event::Resumed) || state.must_store_after(&before) {
+            self.stored = Some(state.clone());
+        }
         self.state = state;
     }
 
     /// The driver dies; what it asked for may still happen, but nobody hears of it.
     pub(crate) fn crash(&mut self) {
-        let stored = serde_json::to_string(&self.state).unwrap();
-        let state: MigrationState = serde_json::from_str(&stored).unwrap();
-        assert_eq!(state, self.state, "the store must keep all of it");
+        let Some(kept) = &self.stored else { return };
+        let state: MigrationState = serde_json::from_str(&serde_json::to_string(kept).unwrap()).unwrap();
+        assert_eq!(state, *kept, "the store must keep all of it");
+        self.state = state;
         self.effects.clear();
+        self.told.clear();
         self.tell(&Event::Resumed);
         assert_eq!(self.effects.len(), self.state.outstanding().len(), "after a crash everything outstanding is asked for again");
     }
@@ -269,7 +279,7 @@ impl World {
                 Answer::Done
             }
             Call::DiscardCopy => {
-                (self.prepared, self.copy_may_live) = (false, false);
+                (self.prepared, self.ready, self.copy_may_live) = (false, false, false);
                 Answer::Done
             }
             Call::DiscardCheckpoint => {
@@ -278,6 +288,11 @@ impl World {
             }
             Call::DiscardTransfer => {
                 self.transferred = false;
+                Answer::Done
+            }
+            Call::AwaitReady(_) => {
+                assert!(self.prepared, "waits for what was not begun");
+                self.ready = true;
                 Answer::Done
             }
             Call::Prepare(_) | Call::Promote => Answer::Done,
@@ -383,6 +398,8 @@ impl World {
                 assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue");
                 assert!(!state.copy_lost(), "ends the only one that has the state");
             }
+            Step::Checkpoint => assert!(self.chase || self.ready, "a source stands still for what could have been waited for before"),
+            Step::Restore => assert!(self.ready, "restores before that is possible"),
             Step::Promote => assert_eq!(self.verdict, Verdicted::Copy, "the source may own the queue"),
             Step::WatchCopy => assert!(!undoing && state.phase() >= Phase::Replaying),
             Step::HandOver => {

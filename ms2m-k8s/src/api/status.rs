@@ -68,10 +68,10 @@ pub struct StatefulMigrationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub report: Option<Value>,
-    /// The engine's own state, from which it goes on after a crash. Not for people.
+    /// The engine's own state as JSON, from which it goes on after a crash. Not for people. A text, because the API server keeps account of every field of an
+    /// object at each write.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "any_object")]
-    pub engine: Option<Value>,
+    pub engine: Option<String>,
 }
 
 /// What the admission policy of `deploy/` does to a pod that a StatefulSet makes anew: it comes to this node, and waits for its checkpoint there.

@@ -18,7 +18,7 @@ impl KubeTarget {
     /// First the pod is marked as ending, so that the kubelet starts no container of it again; then the node ends the copy for certain; and only then
     /// nothing needs to be waited for.
     pub(super) async fn remove(&self, migration: &MigrationId) -> Result<()> {
-        let Some(copy) = self.copy().await? else { return Ok(()) };
+        let Some(copy) = self.copy().await? else { return self.forget(migration).await };
         if !copy.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MIGRATION_LABEL)) {
             return Err(Error::fatal(ErrorKind::Invariant, "the copy was promoted already: it is the workload's own pod, and stays")
                 .with("pod", &self.plan.copy_pod));
@@ -33,14 +33,32 @@ impl KubeTarget {
         match ended {
             Ok(()) => self.delete(&copy, Some(0)).await?,
             // The kubelet removes a pod when its containers have ended, so that is as good.
-            Err(error) => self.removed(&copy).await.map_err(|_| error)?,
+            Err(error) => self.removed(&copy, PATIENCE).await.map_err(|_| error)?,
         }
         *self.agent.lock().await = None;
         Ok(())
     }
 
-    async fn removed(&self, copy: &Pod) -> Result<()> {
-        until(&self.pods, &self.plan.copy_pod, PATIENCE, "the kubelet to remove the copy", |pod| {
+    /// The pod is gone. Where somebody else has deleted it, its container may be on its way to the node's gate still, and the node may expect a checkpoint: an agent
+    /// that can be reached is told. Whoever deletes a pod by force says by that to everybody that none of its processes is left.
+    async fn forget(&self, migration: &MigrationId) -> Result<()> {
+        let known = self.agent.lock().await.clone();
+        let agent = match known {
+            Some(agent) => agent,
+            None => match self.published().await? {
+                Some(expected) => self.nodes.target(&expected).await?,
+                None => return Ok(()),
+            },
+        };
+        if let Err(error) = agent.discard(migration).await {
+            tracing::info!(%migration, %error, "the copy's node does not know that it is gone");
+        }
+        *self.agent.lock().await = None;
+        Ok(())
+    }
+
+    pub(super) async fn removed(&self, copy: &Pod, limit: Duration) -> Result<()> {
+        until(&self.pods, &self.plan.copy_pod, limit, "the kubelet to remove the copy", |pod| {
             let there = pod.is_some_and(|pod| pod.metadata.uid == copy.metadata.uid);
             Ok(if there { Look::NotYet("it is being deleted".to_owned()) } else { Look::Found(()) })
         })

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ms2m_core::{Error, ErrorKind, MigrationId, Receipt, RestoreJob, Restored, Result, TransferBackend};
+use ms2m_core::{Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -37,12 +37,12 @@ impl KubeTarget {
     /// The checkpoint becomes the image, kubelet is told, and makes the container.
     pub(super) async fn restore_from_image(
         &self,
+        agent: &dyn RestoreTarget,
         job: &RestoreJob,
         receipts: &[Receipt],
         transfer: Arc<dyn TransferBackend>,
     ) -> Result<Restored> {
         let begun = Instant::now();
-        let agent = self.present_agent().await?;
         let last = receipts.last().ok_or_else(|| Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"))?;
         agent.stage(job, last, Arc::clone(&transfer)).await?;
         let copy = self.copy().await?.ok_or_else(|| Error::undo(ErrorKind::NotFound, "somebody has deleted the copy's pod"))?;

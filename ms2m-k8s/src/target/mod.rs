@@ -13,9 +13,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
-use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use ms2m_core::{
+    CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend, Verdict,
+};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 pub(crate) use self::place::{broken, unscheduled};
 pub use self::successor::SuccessorTarget;
@@ -23,6 +25,7 @@ pub use self::successor::SuccessorTarget;
 use crate::api::{BASE_IMAGE, MIGRATION_LABEL};
 use crate::error;
 use crate::plan::Plan;
+use crate::watch::within;
 
 /// The name under which pods are applied.
 const MANAGER: &str = "ms2m-copy";
@@ -152,6 +155,11 @@ impl KubeTarget {
         })
     }
 
+    /// Whether the copy's pod is there, and shall be.
+    async fn stays(&self) -> Result<bool> {
+        Ok(self.copy().await?.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()))
+    }
+
     fn client(&self) -> Client {
         self.pods.clone().into_client()
     }
@@ -170,7 +178,8 @@ impl RestoreTarget for KubeTarget {
     }
 
     async fn prepare(&self, job: &RestoreJob) -> Result<()> {
-        let made = self.make(job).await;
+        let end = Instant::now() + within(job.deadline);
+        let made = self.make(job, end).await.map_err(|error| spent(error, end));
         if made.is_err() {
             // As far as that goes in the time that is left; the engine asks for the rest.
             let _ = timeout(UNDO, self.remove(&job.migration)).await;
@@ -178,15 +187,27 @@ impl RestoreTarget for KubeTarget {
         made
     }
 
+    async fn await_ready(&self, job: &RestoreJob) -> Result<()> {
+        let end = Instant::now() + within(job.deadline);
+        self.comes_up(job, end).await.map_err(|error| spent(error, end))
+    }
+
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         self.present_agent().await?.stage(job, receipt, transfer).await
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
-        if self.from_image {
-            return self.restore_from_image(job, receipts, transfer).await;
+        let agent = self.present_agent().await?;
+        let restored = match self.from_image {
+            true => self.restore_from_image(&*agent, job, receipts, transfer).await?,
+            false => agent.restore(job, receipts, transfer).await?,
+        };
+        // A pod that somebody has deleted lives a while longer: its copy must not take the queue any more.
+        if self.stays().await? {
+            return Ok(restored);
         }
-        self.present_agent().await?.restore(job, receipts, transfer).await
+        agent.discard(&job.migration).await?;
+        Err(Error::undo(ErrorKind::NotFound, "somebody has deleted the copy's pod").with("pod", &self.plan.copy_pod))
     }
 
     async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
@@ -195,6 +216,8 @@ impl RestoreTarget for KubeTarget {
             return Ok(if self.copy().await?.is_some() { CopyStatus::Present } else { CopyStatus::Gone });
         };
         match agent.status(migration).await {
+            // Nobody can rely on one that is about to be ended.
+            Ok(CopyStatus::Present) if !self.stays().await? => Ok(CopyStatus::Gone),
             Ok(status) => Ok(status),
             Err(error) => match self.copy().await? {
                 Some(pod) if !has_ended(&pod) => Err(error),
@@ -216,6 +239,11 @@ impl RestoreTarget for KubeTarget {
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
         self.remove(migration).await
     }
+}
+
+/// What has used up all its time says why in its own words, and is not tried again without any.
+fn spent(error: Error, end: Instant) -> Error {
+    if Instant::now() < end { error } else { error.judged(Verdict::Undo) }
 }
 
 fn has_ended(pod: &Pod) -> bool {

@@ -1,9 +1,10 @@
 //! The copy's pod comes to be, and its node waits for the checkpoint.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use ms2m_core::{Error, ErrorKind, RestoreJob, RestoreTarget, Result};
@@ -17,7 +18,7 @@ use crate::api::{BASE_IMAGE, StatefulMigration};
 use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Copy, SourcePod};
-use crate::watch::{Look, until, within};
+use crate::watch::{Look, until};
 
 /// The reason of a container whose image is not there, and must not be pulled.
 const NO_IMAGE: &str = "ErrImageNeverPull";
@@ -33,17 +34,50 @@ const HOPELESS: [&str; 7] = [
 ];
 
 impl KubeTarget {
-    pub(super) async fn make(&self, job: &RestoreJob) -> Result<()> {
-        let end = Instant::now() + within(job.deadline);
-        if self.copy().await?.is_none() {
-            self.apply().await?;
+    pub(super) async fn make(&self, job: &RestoreJob, end: Instant) -> Result<()> {
+        match self.copy().await? {
+            Some(pod) if pod.metadata.deletion_timestamp.is_none() => {}
+            before => {
+                if let Some(before) = before {
+                    // That of an attempt before this one.
+                    self.removed(&before, end.saturating_duration_since(Instant::now())).await?;
+                }
+                self.apply().await?;
+            }
         }
         let placed = self.scheduled(end - Instant::now()).await?;
         self.publish(&placed).await?;
-        let agent = self.nodes.target(&placed).await?;
+        if self.comes_up_soon(&placed).await? {
+            // The checkpoint may come before the pod is there.
+            let expected = Placed { pod_uid: None, ..placed };
+            return self.nodes.target(&expected).await?.prepare(job).await;
+        }
+        self.waits(&placed, job, end).await
+    }
+
+    /// The pod's container has come to where it is restored.
+    pub(super) async fn comes_up(&self, job: &RestoreJob, end: Instant) -> Result<()> {
+        let placed = self.copy().await?.as_ref().and_then(|pod| self.placed(pod)).ok_or_else(|| deleted(&self.plan.copy_pod))?;
+        self.waits(&placed, job, end).await
+    }
+
+    async fn waits(&self, placed: &Placed, job: &RestoreJob, end: Instant) -> Result<()> {
+        let agent = self.nodes.target(placed).await?;
         *self.agent.lock().await = Some(Arc::clone(&agent));
         let pod = (&self.pods, placed.pod.as_str(), placed.pod_uid.as_deref());
         node_waits(&*agent, job, pod, end).await
+    }
+
+    /// Whether its node says that it has the copy's images. What remains is a matter of a moment, and nothing that may take minutes: so long the source would
+    /// go on, and the copy would have to do all of that again.
+    async fn comes_up_soon(&self, placed: &Placed) -> Result<bool> {
+        let nodes: Api<Node> = Api::all(self.client());
+        let node = nodes.get_opt(&placed.node).await.map_err(|error| error::api(error, "read the node of the copy"))?;
+        let images = node.and_then(|node| node.status).and_then(|status| status.images).unwrap_or_default();
+        let there: BTreeSet<&str> = images.iter().flat_map(|image| image.names.iter().flatten()).map(String::as_str).collect();
+        let pod = self.copy().await?.ok_or_else(|| deleted(&placed.pod))?;
+        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+        Ok(containers.map(|container| container.image.as_deref().unwrap_or_default()).all(|image| there.contains(image)))
     }
 
     async fn apply(&self) -> Result<()> {
@@ -83,6 +117,16 @@ impl KubeTarget {
             })
         })
         .await
+    }
+
+    /// Where the copy was to be, as far as its node may have been told.
+    pub(super) async fn published(&self) -> Result<Option<Placed>> {
+        let resources: Api<StatefulMigration> = Api::namespaced(self.client(), &self.plan.namespace);
+        let found = resources.get_opt(&self.plan.resource).await.map_err(|error| error::api(error, "read where the copy is"))?;
+        let ours = found.filter(|found| found.metadata.uid.as_deref() == Some(self.plan.migration.as_str()));
+        let node = ours.and_then(|ours| ours.status).and_then(|status| status.target_node);
+        let (namespace, pod, container) = (self.plan.namespace.clone(), self.plan.copy_pod.clone(), self.plan.container.clone());
+        Ok(node.map(|node| Placed { node, namespace, pod, pod_uid: None, container, base_image: None }))
     }
 
     /// Says where the copy is, before its node is asked for anything: that is what the node's agent goes by.

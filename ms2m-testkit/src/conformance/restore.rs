@@ -79,6 +79,8 @@ async fn makes_one_copy(subject: &RestoreSubject) {
     let (target, job) = (&subject.target, job("one"));
     expect("prepare", target.prepare(&job)).await;
     expect("prepare again", target.prepare(&job)).await;
+    expect("await readiness", target.await_ready(&job)).await;
+    expect("await readiness again", target.await_ready(&job)).await;
     assert_eq!((subject.live_copies)(), 0, "preparing makes no copy");
     status(subject, "one", CopyStatus::Gone, "before restore no process of the copy exists").await;
     let begun = Instant::now();

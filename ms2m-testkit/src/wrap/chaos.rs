@@ -197,6 +197,10 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Chaos<T> {
         self.call("prepare", self.inner.prepare(job)).await
     }
 
+    async fn await_ready(&self, job: &RestoreJob) -> Result<()> {
+        self.call("await_ready", self.inner.await_ready(job)).await
+    }
+
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         self.call("stage", self.inner.stage(job, receipt, transfer)).await
     }

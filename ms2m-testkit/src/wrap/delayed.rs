@@ -103,6 +103,11 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Delayed<T> {
         self.inner.prepare(job).await
     }
 
+    async fn await_ready(&self, job: &RestoreJob) -> Result<()> {
+        sleep(self.latency).await;
+        self.inner.await_ready(job).await
+    }
+
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         sleep(self.latency).await;
         self.inner.stage(job, receipt, transfer).await

@@ -96,6 +96,10 @@ impl<T: RestoreTarget + ?Sized> RestoreTarget for Throttled<T> {
         self.inner.prepare(job).await
     }
 
+    async fn await_ready(&self, job: &RestoreJob) -> Result<()> {
+        self.inner.await_ready(job).await
+    }
+
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
         let slow: Arc<dyn TransferBackend> = Arc::new(Throttled::new(transfer, self.bytes_per_s.get()));
         self.inner.stage(job, receipt, slow).await
