@@ -155,11 +155,6 @@ impl KubeTarget {
         })
     }
 
-    /// Whether the copy's pod is there, and shall be.
-    async fn stays(&self) -> Result<bool> {
-        Ok(self.copy().await?.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()))
-    }
-
     fn client(&self) -> Client {
         self.pods.clone().into_client()
     }
@@ -203,7 +198,7 @@ impl RestoreTarget for KubeTarget {
             false => agent.restore(job, receipts, transfer).await?,
         };
         // A pod that somebody has deleted lives a while longer: its copy must not take the queue any more.
-        if self.stays().await? {
+        if self.copy().await?.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) {
             return Ok(restored);
         }
         agent.discard(&job.migration).await?;
@@ -216,8 +211,6 @@ impl RestoreTarget for KubeTarget {
             return Ok(if self.copy().await?.is_some() { CopyStatus::Present } else { CopyStatus::Gone });
         };
         match agent.status(migration).await {
-            // Nobody can rely on one that is about to be ended.
-            Ok(CopyStatus::Present) if !self.stays().await? => Ok(CopyStatus::Gone),
             Ok(status) => Ok(status),
             Err(error) => match self.copy().await? {
                 Some(pod) if !has_ended(&pod) => Err(error),
