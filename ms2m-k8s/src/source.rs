@@ -117,12 +117,16 @@ impl KubeSource {
         }
     }
 
-    /// Gives the kubelet time to hear of the deletion, and to end the container itself. A container that ends before that it would start again, with no state, as a
-    /// second consumer.
-    async fn ends_by_itself(&self) {
+    /// Ends the container of a pod that is marked as ending, for certain. First the kubelet has time to hear of the mark, and to end the container itself: one that
+    /// ends before that it would start again, with no state, as a second consumer.
+    async fn end_container(&self, migration: &MigrationId) -> Result<()> {
         let end = Instant::now() + KUBELET;
         while Instant::now() < end && !matches!(self.agent.status().await, Ok(SourceStatus::Gone)) {
             sleep(LOOK).await;
+        }
+        match self.agent.retire(migration).await {
+            Err(error) if self.look().await? != Standing::Gone => Err(error),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -132,11 +136,8 @@ impl KubeSource {
             return Ok(());
         }
         self.delete(None).await?;
-        self.ends_by_itself().await;
-        match self.agent.retire(migration).await {
-            Err(error) if self.look().await? != Standing::Gone => Err(error),
-            Ok(()) | Err(_) => self.delete(Some(0)).await,
-        }
+        self.end_container(migration).await?;
+        self.delete(Some(0)).await
     }
 }
 
@@ -183,11 +184,7 @@ impl CheckpointSource for KubeSource {
         if let Standing::Lives { .. } = standing {
             return Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name));
         }
-        self.ends_by_itself().await;
-        match self.agent.retire(migration).await {
-            Err(error) if self.look().await? != Standing::Gone => Err(error),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        self.end_container(migration).await
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {

@@ -12,6 +12,7 @@ use ms2m_core::{Error, ErrorKind, Result, Verdict};
 use tokio::time::{Instant, sleep, timeout_at};
 
 pub(crate) use self::many::{Pods, shared};
+
 /// Between two attempts to watch.
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -9,6 +9,7 @@ use ms2m_core::Sha256;
 use zstd::Encoder;
 
 use crate::error::{OciError, Result};
+use crate::hashing::Hashing;
 use crate::image::{Layer, LayerKind};
 use crate::pass::{Archive, Piece, Progress};
 
@@ -32,16 +33,16 @@ pub(crate) fn compress(archive: &Archive, sink: &File, progress: Progress<'_>) -
     let failed = |source| OciError::Io { what: "compressing the archive".into(), source };
     let (plain, compressed) = thread::scope(|scope| {
         let (sender, pieces) = sync_channel::<Piece>(PIECES);
-        let compressor = scope.spawn(move || -> io::Result<Counted<BufWriter<&File>>> {
-            let mut encoder = Encoder::new(Counted::new(BufWriter::with_capacity(256 << 10, sink)), LEVEL)?;
+        let compressor = scope.spawn(move || -> io::Result<Hashing<BufWriter<&File>>> {
+            let mut encoder = Encoder::new(Hashing::new(BufWriter::with_capacity(256 << 10, sink)), LEVEL)?;
             encoder.set_pledged_src_size(Some(archive.bytes))?;
             encoder.include_checksum(false)?;
             for piece in pieces {
                 piece.write(&mut encoder)?;
             }
-            let mut counted = encoder.finish()?;
-            counted.flush()?;
-            Ok(counted)
+            let mut hashing = encoder.finish()?;
+            hashing.flush()?;
+            Ok(hashing)
         });
         let mut hash = Sha256::new();
         let (mut done, mut compressor_gone) = (0, false);
@@ -66,31 +67,6 @@ pub(crate) fn compress(archive: &Archive, sink: &File, progress: Progress<'_>) -
             (Ok(()), Ok(compressed)) => Ok((hash, compressed)),
         }
     })?;
-    Ok(Layer { kind: LayerKind::Zstd, digest: compressed.hash.finalize(), bytes: compressed.bytes, diff_id: plain.finalize() })
-}
-
-/// Digests and counts what passes.
-struct Counted<W> {
-    inner: W,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<W> Counted<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), bytes: 0 }
-    }
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
+    let (digest, bytes) = compressed.finish();
+    Ok(Layer { kind: LayerKind::Zstd, digest, bytes, diff_id: plain.finalize() })
 }

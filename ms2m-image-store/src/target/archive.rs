@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use ms2m_core::{Digest, Error, ErrorKind, Result, Sha256};
+use ms2m_core::{Digest, Error, ErrorKind, Result};
+use ms2m_oci::Hashing;
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
@@ -50,11 +51,11 @@ pub(super) fn write_documents(directory: &Path, copy: &Copy, container_id: &str)
 /// Packs all of a directory into the file `to`; its digest and size.
 pub(super) fn pack(directory: &Path, to: &Path) -> Result<(Digest, u64)> {
     let file = File::create(to).map_err(failed(to))?;
-    let mut tar = Builder::new(Hashed { to: BufWriter::with_capacity(1 << 20, file), hash: Sha256::new(), bytes: 0 });
+    let mut tar = Builder::new(Hashing::new(BufWriter::with_capacity(1 << 20, file)));
     append(&mut tar, directory, Path::new(""))?;
-    let mut hashed = tar.into_inner().map_err(failed(to))?;
-    hashed.flush().map_err(failed(to))?;
-    Ok((hashed.hash.finalize(), hashed.bytes))
+    let mut hashing = tar.into_inner().map_err(failed(to))?;
+    hashing.flush().map_err(failed(to))?;
+    Ok(hashing.finish())
 }
 
 fn append<W: Write>(tar: &mut Builder<W>, directory: &Path, inside: &Path) -> Result<()> {
@@ -89,25 +90,6 @@ fn header(kind: EntryType, mode: u32, bytes: u64) -> Header {
     header.set_gid(0);
     header.set_mtime(0);
     header
-}
-
-struct Hashed<W> {
-    to: W,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
 }
 
 #[cfg(test)]

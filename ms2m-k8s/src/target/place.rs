@@ -45,9 +45,9 @@ impl KubeTarget {
                 self.apply().await?;
             }
         }
-        let placed = self.scheduled(end - Instant::now()).await?;
+        let (placed, images) = self.scheduled(end - Instant::now()).await?;
         self.publish(&placed).await?;
-        if self.comes_up_soon(&placed).await? {
+        if self.comes_up_soon(&placed, &images).await? {
             // The checkpoint may come before the pod is there.
             let expected = Placed { pod_uid: None, ..placed };
             return self.nodes.target(&expected).await?.prepare(job).await;
@@ -70,14 +70,16 @@ impl KubeTarget {
 
     /// Whether its node says that it has the copy's images. What remains is a matter of a moment, and nothing that may take minutes: so long the source would
     /// go on, and the copy would have to do all of that again.
-    async fn comes_up_soon(&self, placed: &Placed) -> Result<bool> {
+    async fn comes_up_soon(&self, placed: &Placed, images: &[String]) -> Result<bool> {
+        if self.from_image {
+            // Nobody has that image before there is a checkpoint.
+            return Ok(false);
+        }
         let nodes: Api<Node> = Api::all(self.client());
         let node = nodes.get_opt(&placed.node).await.map_err(|error| error::api(error, "read the node of the copy"))?;
-        let images = node.and_then(|node| node.status).and_then(|status| status.images).unwrap_or_default();
-        let there: BTreeSet<&str> = images.iter().flat_map(|image| image.names.iter().flatten()).map(String::as_str).collect();
-        let pod = self.copy().await?.ok_or_else(|| deleted(&placed.pod))?;
-        let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        Ok(containers.map(|container| container.image.as_deref().unwrap_or_default()).all(|image| there.contains(image)))
+        let known = node.and_then(|node| node.status).and_then(|status| status.images).unwrap_or_default();
+        let there: BTreeSet<&String> = known.iter().flat_map(|image| image.names.iter().flatten()).collect();
+        Ok(images.iter().all(|image| there.contains(image)))
     }
 
     async fn apply(&self) -> Result<()> {
@@ -105,14 +107,18 @@ impl KubeTarget {
         applied.map(drop).map_err(|error| error::api(error, "create the copy's pod").with("pod", &plan.copy_pod))
     }
 
-    async fn scheduled(&self, limit: Duration) -> Result<Placed> {
+    /// Where it comes to be, and the images of its containers.
+    async fn scheduled(&self, limit: Duration) -> Result<(Placed, Vec<String>)> {
         until(&self.pods, &self.plan.copy_pod, limit, "a node for the copy", |pod| {
             let pod = pod.ok_or_else(|| deleted(&self.plan.copy_pod))?;
             if let Some(error) = broken(pod) {
                 return Err(error);
             }
             Ok(match self.placed(pod) {
-                Some(placed) => Look::Found(placed),
+                Some(placed) => {
+                    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+                    Look::Found((placed, containers.map(|container| container.image.clone().unwrap_or_default()).collect()))
+                }
                 None => Look::NotYet(unscheduled(pod)),
             })
         })

@@ -11,6 +11,7 @@ use std::thread;
 use ms2m_testkit_machine::{Cgroups, Machine, cache, visible};
 use ms2m_testkit_rabbitmq::RabbitMqServer;
 use ms2m_testkit_registry::RegistryServer;
+use serde_json::json;
 
 use crate::error::run;
 use crate::network::Network;
@@ -152,6 +153,23 @@ impl Cluster {
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.machine.path(DIRECTORY).join("pki/admin.kubeconfig")
+    }
+
+    /// Writes a kubeconfig, as the machine and the nodes see it, for a service account: with its rights and its share of the API server, for two hours.
+    ///
+    /// # Errors
+    /// When there is no such account, or the file cannot be written.
+    pub fn account(&self, namespace: &str, name: &str) -> Result<PathBuf, ClusterError> {
+        let token = self.kubectl(&["create", "token", name, "--namespace", namespace, "--duration", "2h"])?;
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": "https://10.77.0.1:6443", "certificate-authority": self.authority()}}],
+            "users": [{"name": "c", "user": {"token": token.trim()}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        });
+        let file = self.shared().join(format!("{name}.kubeconfig"));
+        fs::write(self.path(&file), config.to_string()).map_err(ClusterError::io("write a kubeconfig"))?;
+        Ok(file)
     }
 
     /// The certificate of the cluster's authority, which has signed the registry's, as the machine and the nodes see it.

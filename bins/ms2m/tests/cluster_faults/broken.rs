@@ -1,4 +1,4 @@
-//! What cannot be reached for a while, and what does not work at all.
+//! What cannot be reached, and what does not work.
 
 use serde_json::{Value, json};
 
@@ -12,20 +12,16 @@ fn soon() -> Value {
 }
 
 pub(crate) async fn cases(play: &Play<'_>) {
-    play.case("the agent of the source does not run", soon(), &[Source], &[], async |moves| {
-        moves.stop(moves.from);
-        moves.begin().await;
-        moves.ended().await;
-        moves.launch(moves.from, &[]);
-    })
-    .await;
-    play.case("no agent runs on the target", soon(), &[Source], &[], async |moves| {
-        moves.stop(moves.to);
-        moves.begin().await;
-        moves.ended().await;
-        moves.launch(moves.to, &[]);
-    })
-    .await;
+    for (what, at) in [("the agent of the source does not run", false), ("no agent runs on the target", true)] {
+        play.case(what, soon(), &[Source], &[], async |moves| {
+            let name = if at { moves.to } else { moves.from };
+            moves.stop(name);
+            moves.begin().await;
+            moves.ended().await;
+            moves.launch(name, &[]);
+        })
+        .await;
+    }
     play.case("the target's disk has no room", soon(), &[Source], &[], async |moves| {
         moves.stop(moves.to);
         moves.launch(moves.to, &["--free-bytes-min", "1152921504606846976"]);

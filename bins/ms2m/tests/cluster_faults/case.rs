@@ -70,14 +70,7 @@ impl<'a> Play<'a> {
 
     /// Plays a case: `fault` begins the migration, before or after what it does to it. `fields` are those of the spec that it wants otherwise, `may_own` who
     /// may own the queue in the end, and `says` what the migration's message says then.
-    pub(crate) async fn case(
-        &self,
-        what: &str,
-        fields: Value,
-        may_own: &[Owner],
-        says: &[&str],
-        fault: impl AsyncFnOnce(&Move<'_>),
-    ) -> Option<StatefulMigration> {
+    pub(crate) async fn case(&self, what: &str, fields: Value, may_own: &[Owner], says: &[&str], fault: impl AsyncFnOnce(&Move<'_>)) {
         self.number.set(self.number.get() + 1);
         let begun = Instant::now();
         let (pod, to) = self.act.pod();
@@ -107,7 +100,6 @@ impl<'a> Play<'a> {
         if !rows.contains(&row) {
             rows.push(row);
         }
-        ended
     }
 
     /// Messages are applied.

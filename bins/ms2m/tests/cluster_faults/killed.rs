@@ -22,13 +22,7 @@ const PHASES: [(Phase, u64); 6] = [
 
 pub(crate) async fn cases(play: &Play<'_>) {
     for (phase, ms) in PHASES {
-        let what = format!("the controller, while {phase}");
-        play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
-            moves.begin().await;
-            moves.comes_to(phase, Duration::from_millis(ms)).await;
-            moves.kill(CONTROLLER);
-        })
-        .await;
+        kill(play, "the controller", |_| CONTROLLER, (phase, ms)).await;
     }
     let what = "the controller, right after Completed";
     play.case(what, json!({}), &[Copy], &[], async |moves| {
@@ -38,20 +32,8 @@ pub(crate) async fn cases(play: &Play<'_>) {
     })
     .await;
     for (phase, ms) in PHASES {
-        let what = format!("the agent of the source, while {phase}");
-        play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
-            moves.begin().await;
-            moves.comes_to(phase, Duration::from_millis(ms)).await;
-            moves.kill(moves.from);
-        })
-        .await;
-        let what = format!("the agent of the copy, while {phase}");
-        play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
-            moves.begin().await;
-            moves.comes_to(phase, Duration::from_millis(ms)).await;
-            moves.kill(moves.to);
-        })
-        .await;
+        kill(play, "the agent of the source", |moves| moves.from, (phase, ms)).await;
+        kill(play, "the agent of the copy", |moves| moves.to, (phase, ms)).await;
     }
     play.case("all three at once, while Restoring", json!({}), &[Source, Copy], &[], async |moves| {
         moves.begin().await;
@@ -59,6 +41,16 @@ pub(crate) async fn cases(play: &Play<'_>) {
         for name in [CONTROLLER, moves.from, moves.to] {
             moves.kill(name);
         }
+    })
+    .await;
+}
+
+async fn kill(play: &Play<'_>, whom: &str, name: fn(&Move<'_>) -> &'static str, (phase, ms): (Phase, u64)) {
+    let what = format!("{whom}, while {phase}");
+    play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
+        moves.begin().await;
+        moves.comes_to(phase, Duration::from_millis(ms)).await;
+        moves.kill(name(moves));
     })
     .await;
 }

@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use ms2m_testkit::certificates::Authority;
 use ms2m_testkit_cluster::{Cluster, Node, Options};
 use ms2m_testkit_machine::workspace_program;
-use serde_json::json;
 
 /// Its account, and the name in its certificate. An agent has that of its node.
 pub(crate) const CONTROLLER: &str = "ms2m-controller";
@@ -109,18 +108,9 @@ pub(crate) fn node(name: &str) -> Option<Node> {
     [Node::N1, Node::N2].into_iter().find(|node| node.to_string() == name)
 }
 
-/// A kubeconfig for one of the accounts in `ms2m-system`, with its rights and no others.
+/// A kubeconfig for one of the accounts of ms2m.
 pub(crate) fn account(cluster: &Cluster, name: &str) -> PathBuf {
-    let token = cluster.kubectl(&["create", "token", name, "--namespace", "ms2m-system", "--duration", "1h"]).unwrap();
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": "https://10.77.0.1:6443", "certificate-authority": cluster.authority()}}],
-        "users": [{"name": "c", "user": {"token": token.trim()}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    });
-    let file = cluster.shared().join(format!("{name}.kubeconfig"));
-    std::fs::write(cluster.path(&file), config.to_string()).unwrap();
-    file
+    cluster.account("ms2m-system", name).unwrap()
 }
 
 fn program(name: &str) -> PathBuf {

@@ -1,7 +1,6 @@
 //! Clients of the API server.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
@@ -9,7 +8,6 @@ use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use ms2m_testkit_cluster::Cluster;
-use serde_json::json;
 
 /// What was asked of the API server, by verb and resource.
 pub(super) type Requests = Arc<Mutex<BTreeMap<String, u64>>>;
@@ -39,20 +37,6 @@ fn what(uri: &http::Uri) -> String {
     let subresource = words.nth(1).map(|name| format!("/{name}")).unwrap_or_default();
     let watched = if uri.query().is_some_and(|query| query.contains("watch=true")) { " (watch)" } else { "" };
     format!("{resource}{subresource}{watched}")
-}
-
-/// A kubeconfig, as the machine sees it, for one of the accounts in `ms2m-system`: with its rights and its share of the API server.
-pub(super) fn account(cluster: &Cluster, name: &str) -> Result<PathBuf> {
-    let token = cluster.kubectl(&["create", "token", name, "--namespace", "ms2m-system", "--duration", "2h"])?;
-    let config = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": "https://10.77.0.1:6443", "certificate-authority": cluster.authority()}}],
-        "users": [{"name": "c", "user": {"token": token.trim()}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    });
-    let file = cluster.shared().join(format!("{name}.kubeconfig"));
-    std::fs::write(cluster.path(&file), config.to_string())?;
-    Ok(file)
 }
 
 #[cfg(test)]

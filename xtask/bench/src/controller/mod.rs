@@ -22,7 +22,7 @@ pub(crate) use self::operate::run as operate;
 /// Each run moves every pod once, with a controller of its own.
 pub(crate) fn measure(args: &Args) -> Result<()> {
     let cluster = Cluster::start(&Options::default())?;
-    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy");
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/rbac");
     cluster.kubectl(&["apply", "--kustomize", deploy])?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd/statefulmigrations.migration.ms2m.io"])?;
     cluster.within(|| {
@@ -54,7 +54,7 @@ struct Controller {
 
 impl Controller {
     fn start(cluster: &Cluster, migrations_max: usize) -> Result<Self> {
-        let kubeconfig = client::account(cluster, "ms2m-controller")?;
+        let kubeconfig = cluster.account("ms2m-system", "ms2m-controller")?;
         let mut command = cluster.command(std::env::current_exe()?);
         command.arg("operate").arg("--migrations-max").arg(migrations_max.to_string()).env("KUBECONFIG", kubeconfig);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("the controller cannot be started")?;
