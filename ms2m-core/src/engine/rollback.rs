@@ -4,9 +4,9 @@
 //!    copy by itself. While it has not answered nothing of the copy is touched, because a copy that has taken over already is
 //!    the only one with the newest state. If it says that the copy owns the queue, the migration goes forward.
 //! 2. `target.discard`, only now: the copy owns nothing, and after it none is left.
-//! 3. `transfer.discard` and `source.discard`: nothing is left from which a copy could come to life.
-//! 4. `broker.retire`: the journal goes last, for as long as a copy lives it is what keeps that copy away from the queue. If
-//!    the copy could not be ended for certain the journal stays.
+//! 3. `transfer.discard` and `source.discard`, and at their side `broker.retire`: as long as a copy lives the journal is what
+//!    keeps that copy away from the queue. If the copy could not be ended for certain the journal stays. It does not wait for
+//!    the bytes, whose place may not answer until the deadline.
 //!
 //! What cannot be removed before the deadline is left behind and named in the reason. When the source is gone and the copy
 //! did not make it, checkpoint and transferred bytes are kept: they are all there is of the state.
@@ -49,16 +49,14 @@ impl MigrationState {
         let Traces { journal, copy, transfer, checkpoint } = self.traces;
         if copy {
             self.issue(Step::DiscardCopy, now);
-        } else if transfer || checkpoint {
-            if transfer {
-                self.issue(Step::DiscardTransfer, now);
-            }
-            if checkpoint {
-                self.issue(Step::DiscardCheckpoint, now);
-            }
-        } else if journal && !self.left_behind.copy {
-            self.issue(Step::RetireBroker, now);
-        } else {
+            return;
+        }
+        let retires = journal && !self.left_behind.copy;
+        let owed = [(transfer, Step::DiscardTransfer), (checkpoint, Step::DiscardCheckpoint), (retires, Step::RetireBroker)];
+        for (_, step) in owed.into_iter().filter(|(owed, _)| *owed) {
+            self.issue(step, now);
+        }
+        if !owed.iter().any(|(owed, _)| *owed) {
             self.left_behind.journal |= std::mem::take(&mut self.traces.journal);
             self.fail(now);
         }
