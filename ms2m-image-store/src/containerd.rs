@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::ImageStore;
 use crate::again::{self, Again};
 use crate::archive::{Archive, died};
-use crate::name::{APPLICATIONS, COPIES, application_image_name};
+use crate::name::{APPLICATIONS, ARRIVALS, COPIES, application_image_name, arrival_image_name};
 use crate::tool::Tool;
 
 const CTR: Tool = Tool {
@@ -99,17 +99,43 @@ impl Containerd {
         CTR.run(remove.args(["images", "remove", "--sync", name]), self.options.within).await.map(drop)
     }
 
-    async fn import_archive(&self, archive: &Archive) -> Result<()> {
+    async fn name_again(&self, from: &str, name: &str) -> Result<()> {
+        let mut tag = self.ctr();
+        CTR.run(tag.args(["images", "tag", "--force", from, name]), self.options.within).await.map(drop)
+    }
+
+    async fn import_archive(&self, archive: &Archive, repository: &str) -> Result<()> {
         let failed =
             |error| Error::undo(ErrorKind::Other, "the archive cannot be read").with("path", archive.path.display()).caused_by(error);
         let layer = File::open(&archive.path).map_err(failed)?;
         let (image, facts, tag) = (archive.image.clone(), archive.facts.clone(), archive.tag.clone());
-        let written = self.import(archive.repository, move |to| stream(&image, &facts, &tag, layer, to).map(drop)).await?;
+        let written = self.import(repository, move |to| stream(&image, &facts, &tag, layer, to).map(drop)).await?;
         match written {
             // It has not read the padding behind the end.
             Err(OciError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => Ok(written?),
         }
+    }
+
+    async fn import_or_nothing(&self, archive: &Archive, repository: &str, name: &str) -> Result<()> {
+        let Err(error) = self.import_archive(archive, repository).await else { return Ok(()) };
+        // It may have got its name before it failed to be unpacked.
+        if let Err(left) = self.take_out(name).await {
+            tracing::warn!(image = name, %left, "an image that could not be loaded may be left in containerd's store");
+        }
+        Err(error.with("image", name))
+    }
+
+    /// It gets its name when containers can be made of it. What the name means already may be an attempt before this one, so it is not looked for; who
+    /// loads it asks the runtime, which is what counts and quicker.
+    async fn load_copy(&self, archive: &Archive) -> Result<()> {
+        let arrival = arrival_image_name(&archive.tag);
+        self.import_or_nothing(archive, ARRIVALS, &arrival).await?;
+        let named = self.name_again(&arrival, archive.image_name()).await;
+        // Its content stays as long as it has another name.
+        let mut remove = self.ctr();
+        CTR.run(remove.args(["images", "remove", &arrival]), self.options.within).await?;
+        named
     }
 
     /// Has `write` write the tar of a layout, which is read as images of this repository. What comes of the writing counts when the reader is content.
@@ -157,21 +183,16 @@ impl ImageStore for Containerd {
     }
 
     async fn load(&self, archive: &Archive) -> Result<()> {
-        let name = archive.image_name();
         let _one = self.one.lock().await;
-        // A copy's name may mean an attempt before this one; and who loads it asks the runtime, which is what counts and quicker.
-        let counts = archive.repository != COPIES;
-        if counts && self.holds(name).await? {
+        if archive.repository == COPIES {
+            return self.load_copy(archive).await;
+        }
+        let name = archive.image_name();
+        if self.holds(name).await? {
             return Ok(());
         }
-        if let Err(error) = self.import_archive(archive).await {
-            // It may have got its name before it failed to be unpacked.
-            if let Err(left) = self.take_out(name).await {
-                tracing::warn!(image = name, %left, "an image that could not be loaded may be left in containerd's store");
-            }
-            return Err(error.with("image", name));
-        }
-        if !counts || self.holds(name).await? {
+        self.import_or_nothing(archive, archive.repository, name).await?;
+        if self.holds(name).await? {
             return Ok(());
         }
         let message = "ctr has imported the image under another name; use a containerd whose ctr knows --base-name";
@@ -217,8 +238,7 @@ impl ImageStore for Containerd {
 
     async fn tag(&self, from: &str, name: &str) -> Result<()> {
         let _one = self.one.lock().await;
-        let mut tag = self.ctr();
-        CTR.run(tag.args(["images", "tag", "--force", from, name]), self.options.within).await.map(drop)
+        self.name_again(from, name).await
     }
 
     async fn remove(&self, name: &str) -> Result<()> {

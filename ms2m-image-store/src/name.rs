@@ -7,6 +7,9 @@ use ms2m_oci::Tag;
 pub(crate) const REPOSITORY: &str = "localhost/ms2m/checkpoint";
 /// The same of images from which copies are restored.
 pub(crate) const COPIES: &str = "localhost/ms2m/copy";
+/// The same of images that are just being loaded: a container runtime sees a name before it can make a container of the image, and kubelet asks for a copy's
+/// image whenever it likes.
+pub(crate) const ARRIVALS: &str = "localhost/ms2m/arrival";
 /// The same of the application's own images, kept for copies.
 pub(crate) const APPLICATIONS: &str = "localhost/ms2m/application";
 /// Of 128 bytes of a tag, a dot and 64 digits are the digest's.
@@ -24,6 +27,11 @@ pub fn image_name(migration: &MigrationId, archive: Digest) -> String {
 #[must_use]
 pub fn copy_image_name(migration: &MigrationId) -> String {
     format!("{COPIES}:{migration}")
+}
+
+/// The name that a copy's image has until containers can be made of it.
+pub(crate) fn arrival_image_name(migration: impl std::fmt::Display) -> String {
+    format!("{ARRIVALS}:{migration}")
 }
 
 /// The name under which the application's own image is kept for a migration's copy.

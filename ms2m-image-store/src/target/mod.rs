@@ -26,7 +26,7 @@ use ms2m_criu::criu::Criu;
 
 use crate::ImageStore;
 use crate::cri::{Cri, CriContainer, CriState, CriVersion};
-use crate::name::{application_image_name, copy_image_name};
+use crate::name::{application_image_name, arrival_image_name, copy_image_name};
 use record::Record;
 
 /// The pod that was made for a copy.
@@ -196,7 +196,9 @@ impl RestoreTarget for ImageTarget {
             return Ok(());
         }
         self.end(migration, &record).await?;
-        remove_image(&*self.store, &self.cri, &application_image_name(migration), &record.base_image).await?;
+        for name in [arrival_image_name(migration), application_image_name(migration)] {
+            remove_image(&*self.store, &self.cri, &name, &record.base_image).await?;
+        }
         record::remove(&self.work_dir, migration)
     }
 }
