@@ -13,7 +13,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::api::{PLACES, PlacementStatus, RESTORE_FROM, StatefulMigration};
+use crate::api::{PLACES, PlacementStatus, RESTORE_CONTAINER, RESTORE_FROM, StatefulMigration};
 use crate::error;
 use crate::target::{broken, unscheduled};
 use crate::watch::{Look, until};
@@ -162,7 +162,7 @@ impl Successor {
 
     /// It is an ordinary pod from now on.
     pub(crate) async fn settle(&self, pod: &Pod) -> Result<()> {
-        let annotations = json!({ RESTORE_FROM: null, crate::target::MOVED_BY: self.migration });
+        let annotations = json!({ RESTORE_FROM: null, RESTORE_CONTAINER: null, crate::target::MOVED_BY: self.migration });
         let patch = Patch::Merge(json!({ "metadata": { "uid": pod.metadata.uid, "annotations": annotations } }));
         let patched = self.pods.patch_metadata(&self.name, &PatchParams::default(), &patch).await;
         patched.map(drop).map_err(|error| error::api(error, "finish the promotion").with("pod", &self.name))

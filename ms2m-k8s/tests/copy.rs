@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ms2m_core::MigrationId;
-use ms2m_k8s::api::{MIGRATION_LABEL, PLACED_ON, RESTORE_FROM};
+use ms2m_k8s::api::{MIGRATION_LABEL, PLACED_ON, RESTORE_CONTAINER, RESTORE_FROM};
 use ms2m_k8s::pod::{Claims, Copy, SourcePod, copy_name, obstacles};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -53,7 +53,9 @@ fn source(spec: &Value) -> SourcePod {
 
 fn copy_of(source: &SourcePod, target_node: Option<&str>, runtime_class_name: Option<&str>) -> Value {
     let migration = MigrationId::new("m-1").unwrap();
-    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name, waits: true }.of(source).unwrap()
+    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name, waits: Some("main") }
+        .of(source)
+        .unwrap()
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn the_copy_is_the_source_with_few_changes() {
         copy["metadata"]["annotations"],
         json!({
             "prometheus.io/scrape": "true", "migration.ms2m.io/predump-enabled": "true", "migration.ms2m.io/queue": "orders",
-            RESTORE_FROM: "m-1",
+            RESTORE_FROM: "m-1", RESTORE_CONTAINER: "main",
         })
     );
     let place = json!({ "key": "metadata.name", "operator": "In", "values": ["n2"] });
@@ -176,6 +178,13 @@ fn what_cannot_follow_is_told() {
         (container("stdin", json!(true)), "standard input"),
         (container("resources", json!({ "limits": { "nvidia.com/gpu": "1" } })), "uses nvidia.com/gpu"),
         (container("volumeDevices", json!([{ "name": "disk", "devicePath": "/dev/x" }])), "block device disk"),
+        (
+            json!({
+                "containers": [{ "name": "main", "volumeMounts": [{ "name": "data", "mountPath": "/d", "subPath": "d" }] }],
+                "volumes": [{ "name": "data", "emptyDir": {} }],
+            }),
+            "a part of emptyDir data",
+        ),
         (volume(json!({ "name": "data", "hostPath": { "path": "/data" } })), "volume data is of kind hostPath"),
         (volume(json!({ "name": "data", "ephemeral": {} })), "the copy would get an empty one"),
         (volume(json!({ "name": "data", "iscsi": { "iqn": "i", "lun": 0, "targetPortal": "t" } })), "one node at a time"),

@@ -12,6 +12,8 @@ use crate::config::Config;
 
 /// The pod's annotation that names the migration.
 const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
+/// The one that names the container, where not all of the pod wait.
+const RESTORE_CONTAINER: &str = "migration.ms2m.io/restore-container";
 /// What containerd and CRI-O write into a container's configuration.
 const TYPES: [&str; 2] = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
 const NAMES: [&str; 2] = ["io.kubernetes.cri.container-name", "io.kubernetes.container.name"];
@@ -30,6 +32,9 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
     let missing =
         |what: &str| Error::fatal(ErrorKind::Invalid, format!("the engine has not written the {what} into the container's annotations"));
     let (container, pod) = (any(NAMES).ok_or_else(|| missing("container's name"))?, any(PODS).ok_or_else(|| missing("pod's UID"))?);
+    if given.annotation(RESTORE_CONTAINER).is_some_and(|restored| restored != container) {
+        return Ok(false);
+    }
     let hello = given.hello(migration, container, pod)?;
     // Its pod has been restored before: this is the application's own start.
     if hello.marker.exists() {

@@ -40,7 +40,9 @@ async fn main() -> ExitCode {
 async fn consume(options: options::Options) -> ms2m_core::Result<Outcome> {
     let config = RabbitMqConfig::new(&options.broker)?.with_management_or_default(options.management.as_deref())?;
     let broker = Arc::new(RabbitMq::new(config)?);
-    let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter::Counter::with_ballast(options.ballast_mib.into()))
+    let counter = counter::Counter::with_ballast(options.ballast_mib.into());
+    let counter = if let Some(file) = &options.ledger { counter.with_ledger(file)? } else { counter };
+    let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter)
         .identity(Identity::file(options.identity_file))
         .prefetch(options.prefetch);
     if let Some(queue) = options.effects_to {

@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// Memory to hold beside the counts, in MiB, to see what a larger consumer costs.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=16_384))]
     pub(crate) ballast_mib: u16,
+    /// A file that gets each count as a line, as the logs and databases of a real service would.
+    #[arg(long)]
+    pub(crate) ledger: Option<PathBuf>,
     /// A directory for snapshots, instead of a checkpoint from outside.
     #[arg(long, env = "MS2M_SNAPSHOTS")]
     pub(crate) snapshots: Option<PathBuf>,

@@ -13,7 +13,7 @@ use super::bundle::{Bundle, io, make_directory};
 use super::cgroup::Cgroup;
 use super::mount;
 use super::template::Template;
-use crate::runtime::{External, ExternalKind};
+use crate::runtime::{External, ExternalKind, bound_from, is_of_the_pod};
 use crate::tree::{TreeLimits, unpack};
 
 /// The devices that every container has (OCI runtime specification, "Default Devices"), with major and minor number.
@@ -50,24 +50,34 @@ pub(super) fn source(bundle: &Bundle, template: &Template, cgroup: &Cgroup, exte
             cgroup.directory(controllers.as_deref()).map(Path::to_owned).ok_or_else(|| missing("a cgroup hierarchy"))
         }
         ExternalKind::Bind => {
-            let mounts = template.spec.mounts().iter().flatten();
-            let wanted = mounts.into_iter().find(|mount| mount.destination() == &external.destination).ok_or_else(|| missing("a mount"))?;
-            if wanted.destination() == &template.identity_file {
+            if external.destination == template.identity_file {
                 return Ok(bundle.identity());
             }
-            wanted.source().clone().ok_or_else(|| missing("a source of a mount"))
+            let source = bound_from(&template.spec, &external.destination).ok_or_else(|| missing("a mount"))?;
+            // A copy on the source's own machine shares it.
+            if let Some(volume) = volume.filter(|_| bundle.given) {
+                if !is_of_the_pod(&external.destination, source) {
+                    return Err(missing("the content of a volume"));
+                }
+                unpack_volume(volume, source)?;
+            }
+            Ok(source.to_owned())
         }
         ExternalKind::Tmpfs { .. } => {
             let known = template.externals.iter().find(|known| known.destination == external.destination);
             let known = known.ok_or_else(|| missing("a tmpfs"))?;
             let place = tmpfs(bundle, template, known)?.ok_or_else(|| missing("a tmpfs"))?;
             if let Some(volume) = volume {
-                let file = File::open(volume).map_err(io("the content of a tmpfs", volume))?;
-                unpack(&place, TreeLimits::default(), BufReader::with_capacity(1 << 18, file))?;
+                unpack_volume(volume, &place)?;
             }
             Ok(place)
         }
     }
+}
+
+fn unpack_volume(volume: &Path, place: &Path) -> Result<()> {
+    let file = File::open(volume).map_err(io("the content of a volume", volume))?;
+    Ok(unpack(place, TreeLimits::default(), BufReader::with_capacity(1 << 18, file))?)
 }
 
 /// A tmpfs for the copy, made if it is none yet.

@@ -1,11 +1,13 @@
 //! The dump of one container.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use ms2m_core::{Error, ErrorKind, Result};
 
+use super::mounts::{bound_from, is_of_the_pod};
 use super::source::failed;
 use super::{Container, External, ExternalKind};
 use crate::archive::{ContainerManifest, MountFact};
@@ -148,9 +150,18 @@ impl Files {
             None => Some((container.rootfs().to_owned(), Which::ChangedSince(started(container)?), to)),
         };
         let root = container.proc_root();
+        let mut seen = HashSet::new();
+        let mut is_carried = |External { destination, kind }: &External| match kind {
+            ExternalKind::Tmpfs { .. } => true,
+            // What is mounted twice is one nevertheless.
+            ExternalKind::Bind if !wish.for_image => {
+                bound_from(container.spec(), destination).is_some_and(|source| is_of_the_pod(destination, source) && seen.insert(source))
+            }
+            _ => false,
+        };
         let volumes: Vec<_> = externals
             .iter()
-            .filter(|external| matches!(external.kind, ExternalKind::Tmpfs { .. }))
+            .filter(|external| is_carried(external))
             .map(|external| {
                 let inside = external.destination.strip_prefix("/").unwrap_or(&external.destination);
                 (root.join(inside), volume(wish.directory, external))

@@ -21,6 +21,7 @@ pub(crate) use self::command::{hangs, last_words};
 pub use self::container::Container;
 pub(crate) use self::freezer::Freezer;
 pub use self::mounts::{External, ExternalKind, Layers};
+pub(crate) use self::mounts::{bound_from, is_empty_dir, is_of_the_pod};
 pub use self::process::Process;
 pub use self::source::RuntimeSource;
 pub use self::state::{ContainerState, ContainerStatus};

@@ -163,6 +163,21 @@ fn is_bind(mount: &oci_spec::runtime::Mount) -> bool {
     mount.typ().as_deref() == Some("bind") || mount.options().iter().flatten().any(|option| option == "bind" || option == "rbind")
 }
 
+/// Whether this is where kubelet keeps an emptyDir.
+pub(crate) fn is_empty_dir(source: &Path) -> bool {
+    source.components().any(|part| part.as_os_str() == "kubernetes.io~empty-dir")
+}
+
+/// Whether what is bound there are files of the pod alone, on a disk or in memory, which a pod elsewhere has to be given: its emptyDirs and its shared memory.
+pub(crate) fn is_of_the_pod(destination: &Path, source: &Path) -> bool {
+    destination == Path::new("/dev/shm") || is_empty_dir(source)
+}
+
+/// Where what is bound to this place of a container comes from.
+pub(crate) fn bound_from<'a>(spec: &'a oci_spec::runtime::Spec, destination: &Path) -> Option<&'a Path> {
+    spec.mounts().iter().flatten().find(|mount| mount.destination() == destination)?.source().as_deref()
+}
+
 /// Those options that a new tmpfs takes.
 fn tmpfs_options(mount: &MountInfo) -> String {
     let takes = ["size", "nr_inodes", "nr_blocks", "mode", "uid", "gid"];

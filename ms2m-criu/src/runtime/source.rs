@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use super::dump::{self, Wish};
 use super::freezer::{Freezer, Frozen};
-use super::{Container, Flavor, Runtime, quiet};
+use super::{Container, Flavor, Runtime, is_empty_dir, quiet};
 use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
 use crate::criu::Criu;
 use crate::facts;
@@ -110,7 +110,7 @@ impl RuntimeSource {
     /// and there are no pre-dump rounds.
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] for crun, and for more than one container.
+    /// [`ErrorKind::Unsupported`] for crun, for more than one container, and for one with an emptyDir.
     pub fn for_an_image(mut self) -> Result<Self> {
         let refuse = |message: &str| Err(Error::fatal(ErrorKind::Unsupported, message.to_owned()));
         if self.runtime.flavor() != Flavor::Runc {
@@ -121,9 +121,21 @@ impl RuntimeSource {
         if self.members.len() > 1 {
             return refuse("an image holds one container only; write restoreDriver: Runtime");
         }
+        self.has_no_empty_dir()?;
         self.for_image = true;
         self.facts.for_image = true;
         Ok(self)
+    }
+
+    /// What a container engine restores from an image brings no content of volumes along.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`] when one of the containers has an emptyDir.
+    pub fn has_no_empty_dir(&self) -> Result<()> {
+        let mounts = self.containers().flat_map(|(_, container)| container.spec().mounts().iter().flatten());
+        let Some(mount) = mounts.into_iter().find(|mount| mount.source().as_deref().is_some_and(is_empty_dir)) else { return Ok(()) };
+        let message = "the content of an emptyDir does not travel in an image; write restoreDriver: Runtime";
+        Err(Error::fatal(ErrorKind::Unsupported, message).with("path", mount.destination().display()))
     }
 
     /// The containers that run.

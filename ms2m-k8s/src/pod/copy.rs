@@ -4,7 +4,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Map, Value, json};
 
 use super::source::{HOST_NAME_BYTES_MAX, SourcePod};
-use crate::api::{BASE_IMAGE, MIGRATION_LABEL, PLACED_ON, RESTORE_FROM, annotations};
+use crate::api::{BASE_IMAGE, MIGRATION_LABEL, PLACED_ON, RESTORE_CONTAINER, RESTORE_FROM, annotations};
 
 /// What the API server, its admission or the scheduler add, what is about this one pod, and what must not run twice.
 const NOT_COPIED: [&str; 9] = [
@@ -47,8 +47,8 @@ pub struct Copy<'a> {
     pub target_node: Option<&'a str>,
     /// The class of runtime that can restore, in place of the source's own.
     pub runtime_class_name: Option<&'a str>,
-    /// Whether its containers wait for their checkpoints when they are created, by ms2m-runtime.
-    pub waits: bool,
+    /// The container that waits for its checkpoint when it is created, by ms2m-runtime.
+    pub waits: Option<&'a str>,
 }
 
 impl Copy<'_> {
@@ -91,8 +91,9 @@ impl Copy<'_> {
         let kept = |key: &str| annotations::KEPT.contains(&key) || !NOT_ABOUT_THE_COPY.iter().any(|prefix| key.starts_with(prefix));
         let mut annotations: Map<String, Value> = source.raw()["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.retain(|key, _| kept(key));
-        if self.waits {
+        if let Some(container) = self.waits {
             annotations.insert(RESTORE_FROM.to_owned(), self.migration.as_str().into());
+            annotations.insert(RESTORE_CONTAINER.to_owned(), container.into());
         }
         annotations
     }

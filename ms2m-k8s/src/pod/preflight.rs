@@ -33,6 +33,15 @@ pub fn obstacles(source: &SourcePod, container: &str, target_node: Option<&str>,
     }
     for moved in spec.containers.iter().filter(|moved| moved.name == container) {
         of_container(moved, &mut found);
+        let carried = |name: &str| spec.volumes.iter().flatten().any(|volume| volume.name == name && volume.empty_dir.is_some());
+        for mount in moved.volume_mounts.iter().flatten().filter(|mount| carried(&mount.name)) {
+            if mount.sub_path.is_some() || mount.sub_path_expr.is_some() {
+                found.push(format!(
+                    "container {} mounts a part of emptyDir {}, which does not travel: mount all of it",
+                    moved.name, mount.name
+                ));
+            }
+        }
     }
     for (volume, raw) in spec.volumes.iter().flatten().zip(source.raw()["spec"]["volumes"].as_array().into_iter().flatten()) {
         found.extend(of_volume(volume, raw, claims));

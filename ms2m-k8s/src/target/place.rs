@@ -95,7 +95,7 @@ impl KubeTarget {
             name: &plan.copy_pod,
             target_node: plan.spec.target_node.as_deref(),
             runtime_class_name: self.runtime_class_name.as_deref(),
-            waits: !self.from_image,
+            waits: (!self.from_image).then_some(plan.container.as_str()),
         };
         let mut pod = copy.of(&source)?;
         if self.from_image {

@@ -90,7 +90,7 @@ pub(super) fn missing(configuration: &Table, handler: &str, binary: &Path) -> Ve
         missing.push(format!("BinaryName = {:?} (it is {name:?})", binary.display().to_string()));
     }
     let annotations = runtime.get("pod_annotations").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if !annotations.iter().filter_map(Value::as_str).any(|one| matches!(one, ANNOTATIONS | "migration.ms2m.io/restore-from" | "*")) {
+    if !annotations.iter().filter_map(Value::as_str).any(|one| matches!(one, ANNOTATIONS | "*")) {
         missing.push(format!("pod_annotations = [{ANNOTATIONS:?}]"));
     }
     missing

@@ -1,10 +1,13 @@
 //! What is mounted into the container from outside.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::container::Container;
 use super::subject::{Subject, some};
 use crate::check::Check;
+use crate::runtime::is_of_the_pod;
 
 /// What becomes of a mount.
 enum Fate {
@@ -75,10 +78,10 @@ fn fate(mount: &Value) -> Fate {
         "/etc-hosts",
         "/containers/",
     ];
-    const ENGINE: [&str; 6] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm", "/dev/termination-log", "/run/.containerenv"];
+    const ENGINE: [&str; 5] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/termination-log", "/run/.containerenv"];
     if !bound || ENGINE.contains(&destination) {
         Fate::MadeAgain
-    } else if source.contains("/kubernetes.io~empty-dir/") {
+    } else if is_of_the_pod(Path::new(destination), Path::new(source)) {
         Fate::Carried
     } else if source.contains("/pods/") && KUBELET.iter().any(|part| source.contains(part)) {
         Fate::MadeAgain
