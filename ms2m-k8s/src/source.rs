@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client};
 use ms2m_core::{
@@ -12,18 +12,15 @@ use ms2m_core::{
     SourceStatus,
 };
 
-use tokio::time::{Instant, sleep};
-
 use crate::error;
 use crate::home::WayHome;
 use crate::owner::controller;
 use crate::plan::Plan;
 use crate::strategy::Strategy;
-use crate::watch::{Look, until};
+use crate::watch::{Look, kubelet_ends, until};
 
-/// How long the kubelet may take to hear that a pod is deleted, and its container to end by the signal that it gets then.
-const KUBELET: Duration = Duration::from_millis(700);
-const LOOK: Duration = Duration::from_millis(20);
+/// How long the kubelet may take to begin to end a pod that is deleted.
+const KUBELET: Duration = Duration::from_secs(5);
 /// How long a ReplicaSet may take to retire the source before it is deleted here.
 const REPLICA_SET: Duration = Duration::from_secs(5);
 
@@ -34,6 +31,7 @@ const REPLICA_SET: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct KubeSource {
     pods: Api<Pod>,
+    events: Api<Event>,
     name: String,
     uid: String,
     agent: Arc<dyn CheckpointSource>,
@@ -53,9 +51,9 @@ impl KubeSource {
     /// The source of a plan, whose container `agent` looks after.
     #[must_use]
     pub fn new(client: &Client, plan: &Plan, agent: Arc<dyn CheckpointSource>) -> Self {
-        let pods = Api::namespaced(client.clone(), &plan.namespace);
+        let (pods, events) = (Api::namespaced(client.clone(), &plan.namespace), Api::namespaced(client.clone(), &plan.namespace));
         let home = matches!(plan.strategy, Strategy::StandIn { .. }).then(|| WayHome::new(client, plan));
-        Self { pods, name: plan.spec.source_pod.clone(), uid: plan.source_uid.clone(), agent, home }
+        Self { pods, events, name: plan.spec.source_pod.clone(), uid: plan.source_uid.clone(), agent, home }
     }
 
     /// With a class of runtime that can restore, for a pod that a StatefulSet makes in place of this one.
@@ -83,7 +81,7 @@ impl KubeSource {
         Ok(self.standing(pod.as_ref()))
     }
 
-    /// Its owner lets it go, or it is deleted here. On `Ok` it is gone, or marked as ending: then the kubelet starts no container of it again.
+    /// Its owner lets it go, or it is deleted here. On `Ok` it is gone, or marked as ending.
     async fn let_go(&self) -> Result<Standing> {
         let standing = self.look().await?;
         let Standing::Lives { has_owner } = standing else { return Ok(standing) };
@@ -117,13 +115,14 @@ impl KubeSource {
         }
     }
 
-    /// Ends the container of a pod that is marked as ending, for certain. First the kubelet has time to hear of the mark, and to end the container itself: one that
-    /// ends before that it would start again, with no state, as a second consumer.
+    /// One that ended before its kubelet has begun to end the pod would start again: with no state, as a second consumer.
+    async fn end_container_of_ending_pod(&self, migration: &MigrationId) -> Result<()> {
+        kubelet_ends(&self.events, &self.uid, KUBELET).await;
+        self.end_container(migration).await
+    }
+
+    /// Ends it for certain.
     async fn end_container(&self, migration: &MigrationId) -> Result<()> {
-        let end = Instant::now() + KUBELET;
-        while Instant::now() < end && !matches!(self.agent.status().await, Ok(SourceStatus::Gone)) {
-            sleep(LOOK).await;
-        }
         match self.agent.retire(migration).await {
             Err(error) if self.look().await? != Standing::Gone => Err(error),
             Ok(()) | Err(_) => Ok(()),
@@ -136,7 +135,7 @@ impl KubeSource {
             return Ok(());
         }
         self.delete(None).await?;
-        self.end_container(migration).await?;
+        self.end_container_of_ending_pod(migration).await?;
         self.delete(Some(0)).await
     }
 }
@@ -173,7 +172,7 @@ impl CheckpointSource for KubeSource {
         self.agent.open(checkpoint, offset_bytes).await
     }
 
-    /// First the pod is marked as ending, then the container is ended: the other way round the kubelet would start it again.
+    /// First the pod is marked as ending, then its kubelet hears of that, then the container is ended: in any other order it would start again.
     async fn retire(&self, migration: &MigrationId) -> Result<()> {
         if let Some(home) = &self.home {
             // Before the StatefulSet can make it anew.
@@ -181,10 +180,13 @@ impl CheckpointSource for KubeSource {
             return self.end(migration).await;
         }
         let standing = self.let_go().await?;
-        if let Standing::Lives { .. } = standing {
-            return Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name));
+        match standing {
+            Standing::Gone => self.end_container(migration).await,
+            Standing::Ends => self.end_container_of_ending_pod(migration).await,
+            Standing::Lives { .. } => {
+                Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name))
+            }
         }
-        self.end_container(migration).await
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Waiting for a pod, by watching it.
 
+mod ending;
 mod many;
 mod one;
 
@@ -11,6 +12,7 @@ use kube::Api;
 use ms2m_core::{Error, ErrorKind, Result, Verdict};
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub(crate) use self::ending::kubelet_ends;
 pub(crate) use self::many::{Pods, shared};
 
 /// Between two attempts to watch.

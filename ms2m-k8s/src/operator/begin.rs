@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use k8s_openapi::jiff;
 use kube::runtime::events::EventType;
 use kube::{Api, Resource as _};
-use ms2m_core::{Cancel, Driver, Drivers, Error, MigrationSpec, MigrationState, Phase, Result, Verdict};
+use ms2m_core::{Cancel, Driver, Drivers, Error, InstanceId, MigrationSpec, MigrationState, Phase, Result, Verdict};
 
 use super::Context;
 use super::news::{News, event};
@@ -46,8 +47,11 @@ pub(super) async fn begin(
     resource: StatefulMigration,
     cancel: &Cancel,
 ) -> Result<Result<Option<Runs>, Error>> {
-    super::finalizer::set(resources, &resource, true).await?;
-    let error = match accept(context, resources, &resource, cancel).await {
+    // A plan only reads.
+    let (kept, plan) = join(super::finalizer::set(resources, &resource, true), Plan::make(&context.client, &resource)).await;
+    kept?;
+    let accepted = async { accept(context, resources, &resource, plan?, cancel).await };
+    let error = match accepted.await {
         Ok(runs) => return Ok(Ok(Some(runs))),
         Err(error) => error,
     };
@@ -72,8 +76,13 @@ pub(super) async fn begin(
     Ok(Err(error))
 }
 
-async fn accept(context: &Arc<Context>, resources: &Api<StatefulMigration>, resource: &StatefulMigration, cancel: &Cancel) -> Result<Runs> {
-    let (plan, source) = Plan::make(&context.client, resource).await?;
+async fn accept(
+    context: &Arc<Context>,
+    resources: &Api<StatefulMigration>,
+    resource: &StatefulMigration,
+    (plan, source): (Plan, InstanceId),
+    cancel: &Cancel,
+) -> Result<Runs> {
     let mut status = known(resource);
     status.phase = Some(Phase::Pending);
     status.source_node = Some(plan.source_node.clone());
@@ -82,9 +91,8 @@ async fn accept(context: &Arc<Context>, resources: &Api<StatefulMigration>, reso
     status.container_name = Some(plan.container.clone());
     status.deployment_name = plan.deployment.clone();
     status.stateful_set_name = plan.strategy.stateful_set().map(str::to_owned);
-    // The agent of the source's node goes by what it finds in there.
-    let mut resource = write(resources, resource, &status).await?;
-    let drivers = context.factory.drivers(&plan).await?;
+    let (written, drivers) = join(write(resources, resource, &status), context.factory.drivers(&plan)).await;
+    let (mut resource, drivers) = (written?, drivers?);
     let status = resource.status.get_or_insert_default();
     status.message = None;
     status.observed_generation = resource.metadata.generation;

@@ -2,7 +2,7 @@
 //!
 //! A ReplicaSet that has one pod too many deletes those first that are not Ready, and looks at the deletion cost only then. So:
 //!
-//! 1. the source gets the lowest deletion cost;
+//! 1. the source gets the lowest deletion cost, where the ReplicaSet could take another pod away in its stead;
 //! 2. meanwhile the copy becomes Ready, still unseen;
 //! 3. one patch gives it the source's labels, takes away what would restore it once more, and makes it the last to be deleted, should the source be gone
 //!    by then and another pod in its place;
@@ -25,7 +25,7 @@ use serde_json::json;
 use super::image::LOADED;
 use super::place::standing;
 use super::{BECOMES, KubeTarget, MOVED_BY};
-use crate::api::{MIGRATION_LABEL, RESTORE_FROM, STANDS_IN_FOR};
+use crate::api::{MIGRATION_LABEL, RESTORE_CONTAINER, RESTORE_FROM, STANDS_IN_FOR};
 use crate::error;
 use crate::owner::{Owner, controller};
 use crate::pod::SourcePod;
@@ -45,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(6);
 pub(super) struct Becomes {
     labels: BTreeMap<String, String>,
     replica_set: Option<Adopts>,
+    /// Whether the source has no deletion cost of its own: then it costs less than the copy as it is.
+    #[serde(default)]
+    source_costs_nothing: bool,
     /// The StatefulSet's pod that it stands in for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stands_in_for: Option<String>,
@@ -60,6 +63,7 @@ struct Adopts {
 impl Becomes {
     pub(super) fn of(source: &SourcePod, owner: &Owner) -> Result<Self> {
         let mut labels = source.pod().metadata.labels.clone().unwrap_or_default();
+        let source_costs_nothing = source.annotation(DELETION_COST).is_none();
         let mut stands_in_for = None;
         let replica_set = match owner {
             Owner::ReplicaSet(set) if !set.selects(&labels) => {
@@ -75,7 +79,7 @@ impl Becomes {
                 None
             }
         };
-        Ok(Self { labels, replica_set, stands_in_for })
+        Ok(Self { labels, replica_set, source_costs_nothing, stands_in_for })
     }
 
     pub(super) fn text(&self) -> Result<String> {
@@ -98,8 +102,11 @@ impl KubeTarget {
         if is_hidden(&copy) {
             let source = async {
                 if let Some(set) = &becomes.replica_set {
-                    self.wants_pods(set).await?;
-                    self.cheapen_source().await?;
+                    let wanted = self.wanted_by(set).await?;
+                    // A pod that was changed just before it is deleted is ended up to a second later: its kubelet looks first what has come of the change.
+                    if wanted > 1 || !becomes.source_costs_nothing {
+                        self.cheapen_source().await?;
+                    }
                 }
                 Ok(())
             };
@@ -108,7 +115,8 @@ impl KubeTarget {
                 becomes.labels.iter().map(|(key, value)| (key.as_str(), Some(value.as_str()))).collect();
             labels.insert(MIGRATION_LABEL, None);
             let annotations = json!({
-                RESTORE_FROM: null, LOADED: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST, STANDS_IN_FOR: becomes.stands_in_for,
+                RESTORE_FROM: null, RESTORE_CONTAINER: null, LOADED: null, MOVED_BY: self.plan.migration, DELETION_COST: HIGHEST,
+                STANDS_IN_FOR: becomes.stands_in_for,
             });
             self.patch_copy(&copy, &json!({ "labels": labels, "annotations": annotations }), "give the copy its labels").await?;
         }
@@ -126,8 +134,8 @@ impl KubeTarget {
         self.patch_copy(&copy, &json!({ "annotations": { BECOMES: null, DELETION_COST: null } }), "finish the promotion").await
     }
 
-    /// A ReplicaSet that shall have no pods, because a rollout has begun, would delete the copy as soon as it has adopted it.
-    async fn wants_pods(&self, adopts: &Adopts) -> Result<()> {
+    /// How many pods the ReplicaSet shall have. One that shall have none, because a rollout has begun, would delete the copy as soon as it has adopted it.
+    async fn wanted_by(&self, adopts: &Adopts) -> Result<i32> {
         let sets: Api<ReplicaSet> = Api::namespaced(self.client(), &self.plan.namespace);
         let set = sets.get_opt(&adopts.name).await.map_err(|error| error::api(error, "read the ReplicaSet"))?;
         let wanted = set
@@ -135,7 +143,7 @@ impl KubeTarget {
             .and_then(|set| set.spec)
             .map_or(0, |spec| spec.replicas.unwrap_or(1));
         if wanted > 0 {
-            return Ok(());
+            return Ok(wanted);
         }
         let message = "the ReplicaSet of the source wants no pods any more: the workload was changed, scaled to 0 or deleted during the migration. \
                        The copy owns the queue and stays, hidden: roll back the change, or delete the copy's pod when its state is not needed";

@@ -23,16 +23,17 @@ type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<Pod>>> + Send>>;
 struct One {
     pods: Api<Pod>,
     name: String,
-    /// `None`: to be read first.
+    /// What was read, and has yet to be gone on from: most who wait have found then what they have waited for.
+    read: Option<String>,
     events: Option<Events>,
 }
 
 /// The present state first, `None` when there is no such pod. It goes on after each error.
 pub(super) fn states(pods: Api<Pod>, name: &str) -> impl Stream<Item = Result<Option<Arc<Pod>>>> + Send + use<> {
-    unfold(One { pods, name: name.to_owned(), events: None }, |mut one| async move {
+    unfold(One { pods, name: name.to_owned(), read: None, events: None }, |mut one| async move {
         let state = one.next().await;
         if state.is_err() {
-            one.events = None;
+            (one.read, one.events) = (None, None);
         }
         Some((state.map(|pod| pod.map(Arc::new)), one))
     })
@@ -41,7 +42,11 @@ pub(super) fn states(pods: Api<Pod>, name: &str) -> impl Stream<Item = Result<Op
 impl One {
     async fn next(&mut self) -> Result<Option<Pod>> {
         loop {
-            let Some(events) = &mut self.events else { return self.begin().await };
+            let Some(events) = &mut self.events else {
+                let Some(version) = self.read.take() else { return self.read().await };
+                self.events = Some(self.watch(&version).await?);
+                continue;
+            };
             match events.next().await {
                 Some(Ok(WatchEvent::Added(pod) | WatchEvent::Modified(pod))) => return Ok(Some(pod)),
                 Some(Ok(WatchEvent::Deleted(_))) => return Ok(None),
@@ -55,21 +60,27 @@ impl One {
         }
     }
 
-    async fn begin(&mut self) -> Result<Option<Pod>> {
-        let only = format!("metadata.name={}", self.name);
+    fn only(&self) -> String {
+        format!("metadata.name={}", self.name)
+    }
+
+    async fn read(&mut self) -> Result<Option<Pod>> {
         let failed = |error| error::api(error, "read a pod");
         let mut found = self.pods.get_opt(&self.name).await.map_err(failed)?;
         let version = match &found {
             Some(pod) => pod.resource_version().unwrap_or_default(),
             None => {
-                let list = self.pods.list(&ListParams::default().fields(&only)).await.map_err(failed)?;
+                let list = self.pods.list(&ListParams::default().fields(&self.only())).await.map_err(failed)?;
                 found = list.items.into_iter().next();
                 list.metadata.resource_version.unwrap_or_default()
             }
         };
-        let parameters = WatchParams::default().fields(&only).timeout(WATCH_S);
-        let events = self.pods.watch(&parameters, &version).await.map_err(|error| error::api(error, "watch a pod"))?;
-        self.events = Some(events.boxed());
+        self.read = Some(version);
         Ok(found)
+    }
+
+    async fn watch(&mut self, version: &str) -> Result<Events> {
+        let parameters = WatchParams::default().fields(&self.only()).timeout(WATCH_S);
+        Ok(self.pods.watch(&parameters, version).await.map_err(|error| error::api(error, "watch a pod"))?.boxed())
     }
 }

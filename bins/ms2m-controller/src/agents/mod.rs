@@ -87,7 +87,7 @@ fn gone(migration: &MigrationId) -> String {
 #[async_trait]
 impl DriverFactory for Agents {
     async fn drivers(&self, plan: &Plan) -> Result<Drivers> {
-        let chosen = Chosen::of(&self.client.0, &self.nodes, plan).await?;
+        let (chosen, broker) = tokio::try_join!(Chosen::of(&self.client.0, &self.nodes, plan), broker::broker(&self.client.0, plan))?;
         let (place, known) = self.place(plan, chosen.taker).await?;
         let agent = self.source(plan, &place, known).await?;
         let way = Arc::new(WayTo::new(self.nodes.clone(), plan));
@@ -98,7 +98,6 @@ impl DriverFactory for Agents {
         } else {
             PodDrivers::new(&self.client.0, plan, agent, targets, self.runtime_class.as_deref())
         };
-        let broker = broker::broker(&self.client.0, plan).await?;
         Ok(Drivers { source, transfer: Arc::new(transfer), target, broker })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -65,14 +65,15 @@ pub(super) async fn live(client: Client) -> Result<()> {
     };
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let seen = watcher(pods.clone(), watcher::Config::default()).default_backoff().applied_objects();
-    let kept = seen.map_err(anyhow::Error::from).try_for_each_concurrent(CALLS_MAX, |pod| keep(&pods, pod));
+    let events: Api<Event> = Api::default_namespaced(client.clone());
+    let kept = seen.map_err(anyhow::Error::from).try_for_each_concurrent(CALLS_MAX, |pod| keep(&pods, &events, pod));
     tokio::select! {
         renewed = renewing => renewed,
         kept = kept => kept,
     }
 }
 
-async fn keep(pods: &Api<Pod>, pod: Pod) -> Result<()> {
+async fn keep(pods: &Api<Pod>, events: &Api<Event>, pod: Pod) -> Result<()> {
     let name = pod.name_any();
     let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
     if !on.starts_with("simulated-") {
@@ -80,6 +81,7 @@ async fn keep(pods: &Api<Pod>, pod: Pod) -> Result<()> {
     }
     let runs = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
     let done = if pod.metadata.deletion_timestamp.is_some() {
+        events.create(&PostParams::default(), &serde_json::from_value(ends(&pod))?).await?;
         pods.delete(&name, &DeleteParams::default().grace_period(0)).await.map(drop)
     } else if runs {
         return Ok(());
@@ -91,6 +93,15 @@ async fn keep(pods: &Api<Pod>, pod: Pod) -> Result<()> {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         done => Ok(done?),
     }
+}
+
+/// What a kubelet says before it ends a pod.
+fn ends(pod: &Pod) -> Value {
+    let involved = json!({ "kind": "Pod", "namespace": pod.namespace(), "name": pod.name_any(), "uid": pod.uid() });
+    json!({
+        "metadata": { "generateName": pod.name_any(), "namespace": pod.namespace() }, "involvedObject": involved, "type": "Normal",
+        "reason": "Killing", "message": "Stopping container main",
+    })
 }
 
 fn ready() -> Value {
