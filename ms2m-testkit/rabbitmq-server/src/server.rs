@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,28 @@ impl RabbitMqServer {
         if let Some(keeper) = self.keeper.take() {
             keeper.stop(if how == Stop::Graceful { "term" } else { "kill" });
         }
+    }
+
+    /// It stands still, with its connections open, until it is [resumed](Self::resume).
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn suspend(&self) -> std::io::Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// It goes on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> std::io::Result<()> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, signal: &str) -> std::io::Result<()> {
+        let process = fs::read_to_string(self.directory.join("server"))?;
+        let done = Command::new("kill").args([signal, process.trim()]).status()?;
+        if done.success() { Ok(()) } else { Err(std::io::Error::other(format!("the server does not take {signal}"))) }
     }
 
     /// Stops it if it runs, and starts it on the same data and ports.

@@ -5,6 +5,7 @@
 
 #[path = "../criu_migrate/audit.rs"]
 mod audit;
+mod away;
 mod broken;
 mod case;
 mod deleted;
@@ -55,6 +56,11 @@ fn whatever_is_deleted_one_consumer_is_left() {
 #[test]
 fn what_cannot_be_reached_is_waited_for_or_undone() {
     chapter("Something cannot be reached, or does not work", broken::cases);
+}
+
+#[test]
+fn whoever_is_away_for_some_time_the_migration_ends_well() {
+    chapter("Somebody does not answer for some time, or goes for good", away::cases);
 }
 
 #[test]

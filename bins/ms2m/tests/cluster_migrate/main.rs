@@ -14,6 +14,8 @@ mod publish;
 mod stage;
 mod table;
 
+use std::collections::BTreeMap;
+
 use crate::publish::RATE;
 use crate::stage::{Act, Setting, Stage, Workload};
 use crate::table::Run;
@@ -74,6 +76,21 @@ fn a_deployments_consumer_moves_through_a_registry() {
 #[test]
 fn a_deployments_consumer_moves_through_a_shared_volume() {
     moves(&Setting { transfer: "shared-volume", ..Setting::deployment(27, 10, "auto") });
+}
+
+#[test]
+fn the_volume_of_a_pod_follows_and_the_containers_beside_the_consumer_start_fresh() {
+    let setting = Setting { workload: Workload::DeploymentWithMore, ..Setting::deployment(8, 10, "auto") };
+    moves_on(&Stage::start(), &setting, async |act| {
+        let mut counts = BTreeMap::new();
+        for line in act.ledger() {
+            let (key, count) = line.split_once('=').unwrap();
+            let before = counts.insert(key.to_owned(), count.parse().unwrap()).unwrap_or(0_u64);
+            assert_eq!(counts[key], before + 1, "{key}: written once, and in order");
+        }
+        println!("in the ledger: {} lines", counts.values().sum::<u64>());
+        assert!(counts.values().sum::<u64>() > 20, "{counts:?}");
+    });
 }
 
 #[test]
@@ -185,6 +202,7 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
             "patch statefulmigrations --subresource=status -A",
             "get nodes",
             "get secrets",
+            "watch events -A",
             "update leases -n ms2m-system",
         ] {
             assert!(controller(granted), "{granted}");
@@ -195,6 +213,7 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
             "create pods --subresource=exec -A",
             "get pods --subresource=log -A",
             "list secrets",
+            "list events -A",
             "get secrets -n kube-system",
             "patch deployments -A",
             "patch replicasets -A",

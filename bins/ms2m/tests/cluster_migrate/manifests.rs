@@ -29,6 +29,26 @@ pub(crate) fn stateful_set(image: &str, arguments: &[&str]) -> Value {
     })
 }
 
+/// The directory in which the counter of [`deployment_with_more`] keeps its ledger.
+pub(crate) const LEDGER: &str = "/var/ledger";
+
+/// The same with a volume of its pod's own, and with a container before it and one behind it that have no state.
+pub(crate) fn deployment_with_more(image: &str, arguments: &[&str]) -> Value {
+    let mut deployment = deployment(image, arguments);
+    let spec = &mut deployment["spec"]["template"]["spec"];
+    let beside = |name: &str| {
+        let ledger = json!({"name": "ledger", "mountPath": "/watched", "readOnly": true});
+        // It is on every node, as what pods' sandboxes are made of.
+        json!({"name": name, "image": "localhost/pause:1", "imagePullPolicy": "Never", "volumeMounts": [ledger]})
+    };
+    let mut counter = spec["containers"][0].take();
+    counter["volumeMounts"] = json!([{"name": "ledger", "mountPath": LEDGER}]);
+    spec["containers"] = json!([beside("before"), counter, beside("behind")]);
+    spec["volumes"] = json!([{"name": "ledger", "emptyDir": {}}]);
+    deployment["spec"]["template"]["metadata"]["annotations"] = json!({"migration.ms2m.io/container": "counter"});
+    deployment
+}
+
 /// A Deployment of one counter, on the first node for a start: nothing holds it there.
 pub(crate) fn deployment(image: &str, arguments: &[&str]) -> Value {
     json!({

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::audit;
-use crate::manifests::{UID_FILE, deployment, stateful_set};
+use crate::manifests::{LEDGER, UID_FILE, deployment, deployment_with_more, stateful_set};
 use crate::operator::{Operator, cluster, cluster_of};
 use crate::publish::{PUBLISHERS, publish};
 
@@ -26,7 +26,8 @@ pub(crate) const SECRET: &str = "broker";
 /// Generous: a loaded machine is no error.
 pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
-/// Between two moves, for the owner to apply some messages by itself.
+/// Between two moves, for the owner to apply some messages by itself, unless `MS2M_PAUSE_MS` says otherwise. In the first seconds of a pod its kubelet is busy with
+/// it once a second, and begins to end it up to a second late: figures are of pods that have run for 4 s.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug)]
@@ -54,6 +55,8 @@ impl Setting {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Workload {
     Deployment,
+    /// One whose pods have other containers and a volume beside the consumer.
+    DeploymentWithMore,
     /// As `ms2m migrate --strategy` takes it.
     StatefulSet(&'static str),
 }
@@ -61,7 +64,7 @@ pub(crate) enum Workload {
 impl Workload {
     fn owner(self) -> &'static str {
         match self {
-            Self::Deployment => "ReplicaSet",
+            Self::Deployment | Self::DeploymentWithMore => "ReplicaSet",
             Self::StatefulSet(_) => "StatefulSet",
         }
     }
@@ -170,6 +173,11 @@ impl Stage {
         let arguments = arguments.as_flattened();
         let (manifest, name) = match setting.workload {
             Workload::Deployment => (deployment(&image, arguments), "deployment/orders"),
+            Workload::DeploymentWithMore => {
+                let ledger = format!("{LEDGER}/counts");
+                let arguments = [arguments, &["--ledger", &ledger]].concat();
+                (deployment_with_more(&image, &arguments), "deployment/orders")
+            }
             Workload::StatefulSet(_) => {
                 let arguments = [arguments, &["--identity-file", UID_FILE]].concat();
                 (stateful_set(&image, &arguments), "statefulset/orders")
@@ -243,7 +251,8 @@ impl Act<'_> {
         let begun = Instant::now();
         let reports = self.ms2m(&words, 0).await;
         self.commands_ms.lock().unwrap().push(begun.elapsed().as_millis());
-        sleep(PAUSE).await;
+        let pause_ms = std::env::var("MS2M_PAUSE_MS").ok().map(|number| number.parse().expect("a number of milliseconds"));
+        sleep(pause_ms.map_or(PAUSE, Duration::from_millis)).await;
         serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
     }
 
@@ -266,6 +275,18 @@ impl Act<'_> {
             sleep(LOOK).await;
         };
         assert_eq!(after["restartCount"], 1, "{after:#}");
+    }
+
+    /// The ledger in the volume of the consumer's pod, line by line, as its node has it on its disk.
+    pub(crate) fn ledger(&self) -> Vec<String> {
+        let (name, _) = self.pod();
+        let pod = self.stage.get(&["pod", &name]);
+        let node = if pod["spec"]["nodeName"] == "n1" { Node::N1 } else { Node::N2 };
+        let uid = pod["metadata"]["uid"].as_str().unwrap();
+        let mut cat = self.stage.cluster.node(node, "cat");
+        let output = cat.arg(format!("/var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~empty-dir/ledger/counts")).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
     /// Who has taken the last checkpoint, and who has restored it.

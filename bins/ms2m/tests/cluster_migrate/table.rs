@@ -26,18 +26,21 @@ pub(crate) fn append(setting: &Setting, runs: &[Run]) {
     }
     for (number, run) in runs.iter().enumerate() {
         let Some(first) = run.reports.first() else { continue };
-        writeln!(file, "{}", line(number + 1, setting, configuration(setting), std::slice::from_ref(first))).unwrap();
+        writeln!(file, "{}", line(number + 1, setting, configuration(setting, first), std::slice::from_ref(first))).unwrap();
         if run.reports.len() > 1 {
             writeln!(file, "{}", line(number + 1, setting, "StatefulSet-ShadowPod-Swap", &run.reports)).unwrap();
         }
     }
 }
 
-fn configuration(setting: &Setting) -> &'static str {
+fn configuration(setting: &Setting, report: &Value) -> &'static str {
+    if report["restore_target"] == "image" {
+        return "Deployment-Direct-Image";
+    }
     match (setting.workload, setting.transfer) {
         (Workload::Deployment, "registry") => "Deployment-Registry",
         (Workload::Deployment, "shared-volume") => "Deployment-SharedVolume",
-        (Workload::Deployment, _) => "Deployment-Direct",
+        (Workload::Deployment | Workload::DeploymentWithMore, _) => "Deployment-Direct",
         (Workload::StatefulSet("sequential"), _) => "StatefulSet-Sequential",
         (Workload::StatefulSet(_), _) => "StatefulSet-ShadowPod",
     }

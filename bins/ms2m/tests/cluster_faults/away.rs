@@ -1,0 +1,76 @@
+//! Who does not answer for some time, and who goes for good.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use ms2m_core::Phase;
+use ms2m_testkit_cluster::REGISTRY;
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::case::Owner::{Copy, Source};
+use crate::case::{Move, Play};
+use crate::operator::node;
+
+const PHASES: [(Phase, u64); 3] = [(Phase::Pending, 500), (Phase::Transferring, 300), (Phase::Finalizing, 300)];
+/// Longer than a migration takes, and shorter than anybody is given up for.
+const AWAY: Duration = Duration::from_secs(4);
+
+pub(crate) async fn cases(play: &Play<'_>) {
+    for (phase, ms) in PHASES {
+        away(play, "the API server", (phase, ms), async |_, away| {
+            let signal = if away { "-STOP" } else { "-CONT" };
+            let mut kill = play.act.cluster().command("pkill");
+            assert!(kill.args([signal, "-x", "kube-apiserver"]).status().unwrap().success());
+        })
+        .await;
+        away(play, "the broker", (phase, ms), async |_, away| {
+            let broker = play.act.cluster().rabbitmq().unwrap();
+            if away { broker.suspend().unwrap() } else { broker.resume().unwrap() }
+        })
+        .await;
+        away(play, "the target, cut off from everybody", (phase, ms), async |moves, away| moves.link(moves.to, !away)).await;
+    }
+    let registry = json!({
+        "transferMode": "Registry", "checkpointImageRepository": format!("{}/checkpoints", REGISTRY.replace("5000", "5001")),
+        "timeouts": {"transferringSeconds": 10, "rollingBackSeconds": 30},
+    });
+    play.case("there is no registry for the checkpoint", registry, &[Source], &["registry"], async |moves| {
+        moves.begin().await;
+    })
+    .await;
+    play.case("the copy is killed as soon as it lives, as if it had too little memory", json!({}), &[Source], &[], async |moves| {
+        let mut killer = moves.kill_first();
+        moves.begin().await;
+        moves.ended().await;
+        assert!(killer.wait().unwrap().success(), "no copy has lived");
+    })
+    .await;
+}
+
+async fn away(play: &Play<'_>, who: &str, (phase, ms): (Phase, u64), switch: impl AsyncFn(&Move<'_>, bool)) {
+    let what = format!("{who}, for {} s while {phase}", AWAY.as_secs());
+    play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
+        moves.begin().await;
+        moves.comes_to(phase, Duration::from_millis(ms)).await;
+        switch(moves, true).await;
+        sleep(AWAY).await;
+        switch(moves, false).await;
+    })
+    .await;
+}
+
+impl Move<'_> {
+    /// A node's link to all others.
+    fn link(&self, name: &str, up: bool) {
+        let mut link = self.play.act.cluster().command("ip");
+        assert!(link.args(["link", "set", name, if up { "up" } else { "down" }]).status().unwrap().success());
+    }
+
+    /// Kills the first consumer that comes to live on the target.
+    fn kill_first(&self) -> std::process::Child {
+        let mut shell = self.play.act.cluster().node(node(self.to).unwrap(), "sh");
+        shell.args(["-c", "timeout 30 sh -c 'until pkill -KILL -x counter; do sleep 0.005; done'"]);
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
