@@ -35,16 +35,28 @@ pub(crate) async fn cases(play: &Play<'_>) {
         "transferMode": "Registry", "checkpointImageRepository": format!("{}/checkpoints", REGISTRY.replace("5000", "5001")),
         "timeouts": {"transferringSeconds": 10, "rollingBackSeconds": 30},
     });
-    play.case("there is no registry for the checkpoint", registry, &[Source], &["registry"], async |moves| {
-        moves.begin().await;
-    })
+    play.case(
+        "there is no registry for the checkpoint",
+        registry,
+        &[Source],
+        &["waiting for: send", "left behind: the transferred checkpoint"],
+        async |moves| {
+            moves.begin().await;
+        },
+    )
     .await;
-    play.case("the copy is killed as soon as it lives, as if it had too little memory", json!({}), &[Source], &[], async |moves| {
-        let mut killer = moves.kill_first();
-        moves.begin().await;
-        moves.ended().await;
-        assert!(killer.wait().unwrap().success(), "no copy has lived");
-    })
+    play.case(
+        "the copy is killed as soon as there is a process of it, as if it had too little memory",
+        json!({}),
+        &[Source],
+        &[],
+        async |moves| {
+            let mut killer = moves.kill_first();
+            moves.begin().await;
+            moves.ended().await;
+            assert!(killer.wait().unwrap().success(), "no copy has lived");
+        },
+    )
     .await;
 }
 
