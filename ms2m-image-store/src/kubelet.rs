@@ -36,9 +36,12 @@ pub struct KubeletSource {
 
 impl KubeletSource {
     /// Of the container with this id, which is the only one of `inner`. Archives are kept below `work_dir` until they are discarded.
-    #[must_use]
-    pub fn new(inner: RuntimeSource, cri: Cri, container: impl Into<String>, work_dir: impl Into<PathBuf>) -> Self {
-        Self { inner, cri, container: container.into(), work_dir: work_dir.into() }
+    ///
+    /// # Errors
+    /// See [`RuntimeSource::has_no_empty_dir`].
+    pub fn new(inner: RuntimeSource, cri: Cri, container: impl Into<String>, work_dir: impl Into<PathBuf>) -> Result<Self> {
+        inner.has_no_empty_dir()?;
+        Ok(Self { inner, cri, container: container.into(), work_dir: work_dir.into() })
     }
 
     fn archive(&self, migration: &MigrationId) -> PathBuf {

@@ -28,7 +28,7 @@ pub(crate) enum Look<T> {
 
 /// Looks at each state of a pod, `None` when there is none, until one is found. `what` completes "waited for".
 ///
-/// A watch is a connection of its own. Where many wait at once, most of them [share](shared) one.
+/// A watch is a connection of its own, or its share of one of HTTP/2. Where many wait at once, most of them [share](shared) one.
 pub(crate) async fn until<T>(
     pods: &Api<Pod>,
     name: &str,

@@ -37,8 +37,9 @@ impl Counter {
         Ok(self)
     }
 
-    fn write_down(&mut self, line: &str) {
+    fn write_down(&mut self, key: &str, count: u64) {
         if let Some(ledger) = &mut self.ledger {
+            let line = format!("{key}={count}\n");
             // A count that is not written down must not be taken for done.
             ledger.write_all(line.as_bytes()).expect("the ledger can be written");
         }
@@ -65,7 +66,7 @@ impl Handler for Counter {
         *count += 1;
         let count = *count;
         self.touch(count);
-        self.write_down(&format!("{key}={count}\n"));
+        self.write_down(key, count);
         let id = properties.message_id.as_deref().unwrap_or_default();
         Effects::one(format!("{key}={count} {id}"))
     }

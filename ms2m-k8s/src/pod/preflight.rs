@@ -33,15 +33,7 @@ pub fn obstacles(source: &SourcePod, container: &str, target_node: Option<&str>,
     }
     for moved in spec.containers.iter().filter(|moved| moved.name == container) {
         of_container(moved, &mut found);
-        let carried = |name: &str| spec.volumes.iter().flatten().any(|volume| volume.name == name && volume.empty_dir.is_some());
-        for mount in moved.volume_mounts.iter().flatten().filter(|mount| carried(&mount.name)) {
-            if mount.sub_path.is_some() || mount.sub_path_expr.is_some() {
-                found.push(format!(
-                    "container {} mounts a part of emptyDir {}, which does not travel: mount all of it",
-                    moved.name, mount.name
-                ));
-            }
-        }
+        of_parts(moved, spec, &mut found);
     }
     for (volume, raw) in spec.volumes.iter().flatten().zip(source.raw()["spec"]["volumes"].as_array().into_iter().flatten()) {
         found.extend(of_volume(volume, raw, claims));
@@ -96,6 +88,16 @@ fn of_container(container: &Container, found: &mut Vec<String>) {
     }
     for device in container.volume_devices.iter().flatten() {
         found.push(format!("container {name} uses the block device {}", device.name));
+    }
+}
+
+/// Of an emptyDir all travels, or nothing.
+fn of_parts(container: &Container, spec: &PodSpec, found: &mut Vec<String>) {
+    let carried = |name: &str| spec.volumes.iter().flatten().any(|volume| volume.name == name && volume.empty_dir.is_some());
+    let parts = container.volume_mounts.iter().flatten().filter(|mount| mount.sub_path.is_some() || mount.sub_path_expr.is_some());
+    for mount in parts.filter(|mount| carried(&mount.name)) {
+        let (name, volume) = (&container.name, &mount.name);
+        found.push(format!("container {name} mounts a part of emptyDir {volume}, which does not travel: mount all of it"));
     }
 }
 

@@ -12,22 +12,21 @@ use kube::api::{WatchEvent, WatchParams};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// A watch is a connection; most of them last for less than 100 ms.
+/// With [`many`](super::many)'s it stays below what an API server lets one connection of HTTP/2 have (100); most last for less than 100 ms.
 static WATCHES: Semaphore = Semaphore::const_new(16);
 /// What the message of kubelet's event begins with when the pod ends, and not one of its containers to be started again.
 const STOPPING: &str = "Stopping container";
 
-/// Waits until the kubelet has said that it ends this pod, or for so long: events can be lost, and a node may be cut off. Whether it has said it.
-pub(crate) async fn kubelet_ends(events: &Api<Event>, pod_uid: &str, limit: Duration) -> bool {
+/// Waits until the kubelet has said that it ends this pod, or for so long: events can be lost, and a node may be cut off.
+pub(crate) async fn kubelet_ends(events: &Api<Event>, pod_uid: &str, limit: Duration) {
     let _one = WATCHES.acquire().await;
     let end = Instant::now() + limit;
     match timeout_at(end, said(events, pod_uid)).await {
-        Ok(Ok(())) => return true,
+        Ok(Ok(())) => return,
         Ok(Err(error)) => tracing::info!(pod_uid, error = &error as &dyn std::error::Error, "no events of a pod that ends"),
         Err(_) => tracing::info!(pod_uid, "its kubelet has not said that it ends a pod"),
     }
     sleep_until(end).await;
-    false
 }
 
 async fn said(events: &Api<Event>, pod_uid: &str) -> kube::Result<()> {

@@ -1,6 +1,7 @@
 //! [`Pods`]: one watch of all pods for many who wait for one each.
 //!
-//! A watch of a single pod begins at once, whatever the size of the cluster, but takes a connection: some 50 kB, and a handshake. So the first few have
+//! A watch of a single pod begins at once, whatever the size of the cluster, but takes a share of the API server's connection; of HTTP/1 it takes
+//! one of its own, some 50 kB and a handshake. So the first few have
 //! one of their own, and only if more wait at the same time they share one watch of all pods, which ends when nobody has needed it for a while.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! A cluster with the definition of the resource, a client, and agents that exist in this process only.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test needs a part of it")]
 
 use std::future::Future;
 use std::sync::{Arc, Mutex};

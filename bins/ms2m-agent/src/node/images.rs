@@ -41,7 +41,7 @@ impl Images {
     }
 
     /// Who takes checkpoints by the container runtime.
-    pub(super) fn source(&self, inner: RuntimeSource, container: &str) -> KubeletSource {
+    pub(super) fn source(&self, inner: RuntimeSource, container: &str) -> Result<KubeletSource> {
         KubeletSource::new(inner, self.cri.clone(), container, &self.work_dir)
     }
 

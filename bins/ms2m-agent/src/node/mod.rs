@@ -61,10 +61,7 @@ impl ThisNode {
         match (place.taker, members.as_slice()) {
             (Taker::Agent, _) => Ok(Arc::new(source)),
             (Taker::AgentForImage, _) => Ok(Arc::new(source.for_an_image()?)),
-            (Taker::Kubelet, [(_, id)]) => {
-                source.has_no_empty_dir()?;
-                Ok(Arc::new(self.images.source(source, id)))
-            }
+            (Taker::Kubelet, [(_, id)]) => Ok(Arc::new(self.images.source(source, id)?)),
             _ => {
                 let message =
                     "this agent cannot take the checkpoint as the controller asks for it; use programs of the same release on all nodes";

@@ -62,9 +62,7 @@ pub(crate) async fn cases(play: &Play<'_>) {
 
 async fn away(play: &Play<'_>, who: &str, (phase, ms): (Phase, u64), switch: impl AsyncFn(&Move<'_>, bool)) {
     let what = format!("{who}, for {} s while {phase}", AWAY.as_secs());
-    play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
-        moves.begin().await;
-        moves.comes_to(phase, Duration::from_millis(ms)).await;
+    play.case_in(&what, (phase, ms), &[Source, Copy], async |moves| {
         switch(moves, true).await;
         sleep(AWAY).await;
         switch(moves, false).await;

@@ -102,6 +102,16 @@ impl<'a> Play<'a> {
         }
     }
 
+    /// A case of something that happens at a moment of a phase, which takes about so many milliseconds.
+    pub(crate) async fn case_in(&self, what: &str, (phase, ms): (Phase, u64), may_own: &[Owner], fault: impl AsyncFnOnce(&Move<'_>)) {
+        self.case(what, json!({}), may_own, &[], async |moves| {
+            moves.begin().await;
+            moves.comes_to(phase, Duration::from_millis(ms)).await;
+            fault(moves).await;
+        })
+        .await;
+    }
+
     /// Messages are applied.
     async fn serves(&self, what: &str) {
         let (begun, before) = (Instant::now(), self.remains.effects().await);

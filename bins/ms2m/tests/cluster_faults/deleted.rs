@@ -1,6 +1,6 @@
 //! The migration and the copy, taken away.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -26,9 +26,7 @@ const PHASES: [(Phase, u64, &[Owner]); 7] = [
 pub(crate) async fn cases(play: &Play<'_>) {
     for (phase, ms, may_own) in PHASES {
         let what = format!("the migration is deleted while {phase}");
-        play.case(&what, json!({}), may_own, &[], async |moves| {
-            moves.begin().await;
-            moves.comes_to(phase, Duration::from_millis(ms)).await;
+        play.case_in(&what, (phase, ms), may_own, async |moves| {
             play.resources().delete(&moves.name, &DeleteParams::default()).await.unwrap();
         })
         .await;

@@ -1,9 +1,6 @@
 //! The controller and the agents, killed.
 
-use std::time::Duration;
-
 use ms2m_core::Phase;
-use serde_json::json;
 
 use crate::case::Owner::{Copy, Source};
 use crate::case::{Move, Play};
@@ -25,19 +22,12 @@ pub(crate) async fn cases(play: &Play<'_>) {
         kill(play, "the controller", |_| CONTROLLER, (phase, ms)).await;
     }
     let what = "the controller, right after Completed";
-    play.case(what, json!({}), &[Copy], &[], async |moves| {
-        moves.begin().await;
-        moves.comes_to(Phase::Completed, Duration::from_millis(20)).await;
-        moves.kill(CONTROLLER);
-    })
-    .await;
+    play.case_in(what, (Phase::Completed, 20), &[Copy], async |moves| moves.kill(CONTROLLER)).await;
     for (phase, ms) in PHASES {
         kill(play, "the agent of the source", |moves| moves.from, (phase, ms)).await;
         kill(play, "the agent of the copy", |moves| moves.to, (phase, ms)).await;
     }
-    play.case("all three at once, while Restoring", json!({}), &[Source, Copy], &[], async |moves| {
-        moves.begin().await;
-        moves.comes_to(Phase::Restoring, Duration::from_millis(250)).await;
+    play.case_in("all three at once, while Restoring", (Phase::Restoring, 250), &[Source, Copy], async |moves| {
         for name in [CONTROLLER, moves.from, moves.to] {
             moves.kill(name);
         }
@@ -47,12 +37,7 @@ pub(crate) async fn cases(play: &Play<'_>) {
 
 async fn kill(play: &Play<'_>, whom: &str, name: fn(&Move<'_>) -> &'static str, (phase, ms): (Phase, u64)) {
     let what = format!("{whom}, while {phase}");
-    play.case(&what, json!({}), &[Source, Copy], &[], async |moves| {
-        moves.begin().await;
-        moves.comes_to(phase, Duration::from_millis(ms)).await;
-        moves.kill(name(moves));
-    })
-    .await;
+    play.case_in(&what, (phase, ms), &[Source, Copy], async |moves| moves.kill(name(moves))).await;
 }
 
 impl Move<'_> {
