@@ -52,7 +52,7 @@ pub mod transfer;
 
 pub use bytes_stream::ByteStream;
 pub use checkpoint::{Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, PreDump, SourceStatus};
-pub use digest::{Digest, DigestChain, Sha256};
+pub use digest::{Digest, DigestAlgorithm, DigestChain, Hasher};
 pub use driver::{Cancel, Driver, Drivers, MemoryStore, MonotonicClock, NoObserver, Observer, Progress, StateStore};
 pub use engine::{Deadlines, MigrationSpec, MigrationState, PreDumpEnd, PreDumpPolicy};
 pub use error::{Error, ErrorKind, Result, Verdict};

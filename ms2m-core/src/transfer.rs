@@ -41,7 +41,7 @@ pub struct Receipt {
     pub migration: MigrationId,
     /// Which part of it.
     pub part: Part,
-    /// SHA-256 over all bytes, computed while they passed.
+    /// Of all bytes, computed while they passed, by an algorithm of the backend's choice.
     pub digest: Digest,
     /// Size at the target, in bytes.
     pub archive_bytes: u64,

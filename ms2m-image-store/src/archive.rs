@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Result};
-use ms2m_oci::{Facts, Image, Layer, LayerKind, Tag};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind, MigrationId, Result};
+use ms2m_oci::{Facts, Hashing, Image, Layer, LayerKind, Tag};
 
 use crate::facts;
 use crate::name::{COPIES, REPOSITORY, copy_image_name, image_name, tag};
@@ -20,16 +20,25 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Looks into the archive at `path`, whose digest and size are known, as its migration's. Reads all but its pages. Blocks.
+    /// Looks into the archive at `path`, whose digest and size are known, as its migration's. `None` unless a container engine has written it,
+    /// whose runtime can restore a container from its image: other archives of ours are restored by ms2m itself. Reads all but its pages, and
+    /// these as well when the layer's SHA-256 is not known yet. Blocks.
     ///
     /// # Errors
     /// When it cannot be read, breaks a rule of archives, or is compressed.
-    pub fn open(path: &Path, migration: &MigrationId, digest: Digest, bytes: u64) -> Result<Self> {
+    pub fn open(path: &Path, migration: &MigrationId, digest: Digest, bytes: u64) -> Result<Option<Self>> {
         let facts = Facts { migration: Some(migration.to_string()), ..facts::facts(path)? };
-        let layer = Layer { kind: LayerKind::Tar, digest, bytes, diff_id: digest };
+        if facts.engine.as_deref().is_none_or(|engine| engine == "ms2m") {
+            return Ok(None);
+        }
+        let of_layer = match digest.algorithm() {
+            DigestAlgorithm::Sha256 => digest,
+            _ => sha256(path)?,
+        };
+        let layer = Layer { kind: LayerKind::Tar, digest: of_layer, bytes, diff_id: of_layer };
         let image = Image::new(layer, &facts);
         let (repository, name) = (REPOSITORY, image_name(migration, digest));
-        Ok(Self { path: path.to_owned(), image, repository, tag: tag(migration, digest)?, name, facts })
+        Ok(Some(Self { path: path.to_owned(), image, repository, tag: tag(migration, digest)?, name, facts }))
     }
 
     /// The archive at `path`, written here, from which this migration's copy is restored.
@@ -40,18 +49,21 @@ impl Archive {
         Ok(Self { path: path.to_owned(), image, repository, tag: Tag::new(migration.as_str())?, name, facts })
     }
 
-    /// Whether a container engine has written it, whose runtime can restore a container from its image. Other archives of ours are restored by
-    /// ms2m itself.
-    #[must_use]
-    pub fn is_of_an_engine(&self) -> bool {
-        self.facts.engine.as_deref().is_some_and(|engine| engine != "ms2m")
-    }
-
     /// The name of its image.
     #[must_use]
     pub fn image_name(&self) -> &str {
         &self.name
     }
+}
+
+/// As a layer is known.
+fn sha256(path: &Path) -> Result<Digest> {
+    let read = || {
+        let mut hashing = Hashing::new(std::io::sink());
+        std::io::copy(&mut std::fs::File::open(path)?, &mut hashing)?;
+        Ok::<_, std::io::Error>(hashing.finish().0)
+    };
+    read().map_err(|error| Error::undo(ErrorKind::Unavailable, "the archive cannot be read").caused_by(error).with("path", path.display()))
 }
 
 /// For `map_err`.

@@ -15,7 +15,7 @@ pub(crate) const APPLICATIONS: &str = "localhost/ms2m/application";
 /// Of 128 bytes of a tag, a dot and 64 digits are the digest's.
 const MIGRATION_BYTES_MAX: usize = 128 - 65;
 
-/// The name of a checkpoint in a store: `localhost/ms2m/checkpoint:MIGRATION.DIGITS`, where the 64 digits are the archive's SHA-256. A migration
+/// The name of a checkpoint in a store: `localhost/ms2m/checkpoint:MIGRATION.DIGITS`, where the 64 digits are those of the archive's digest. A migration
 /// whose name is too long for that stands there shortened.
 #[must_use]
 pub fn image_name(migration: &MigrationId, archive: Digest) -> String {
@@ -47,7 +47,11 @@ pub(crate) fn tag(migration: &MigrationId, archive: Digest) -> ms2m_oci::Result<
 fn text(migration: &MigrationId, archive: Digest) -> String {
     let name = migration.as_str();
     let shown = &name[..name.len().min(MIGRATION_BYTES_MAX)];
-    format!("{shown}.{}", archive.to_string().trim_start_matches("sha256:"))
+    format!("{shown}.{}", digits(archive))
+}
+
+fn digits(archive: Digest) -> String {
+    archive.to_string().rsplit(':').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
             let migration = MigrationId::new(name).unwrap();
             let tag = tag(&migration, archive).unwrap();
             assert_eq!(image_name(&migration, archive), format!("localhost/ms2m/checkpoint:{tag}"));
-            assert!(tag.as_str().ends_with(archive.to_string().trim_start_matches("sha256:")), "{tag}");
+            assert!(tag.as_str().ends_with(&digits(archive)), "{tag}");
         }
     }
 }

@@ -87,12 +87,11 @@ pub(crate) fn take_in(status: &mut StatefulMigrationStatus, state: &MigrationSta
 }
 
 fn needs_attention(status: &mut StatefulMigrationStatus, state: &MigrationState) {
-    let waiting = || state.outstanding().iter().map(|call| call.step.to_string()).collect::<Vec<_>>().join(", ");
     let (reason, message) = if state.copy_lost() {
         let what = "the copy has ended after it took the queue: the source is kept, and nobody consumes; bring the copy back, or start a consumer from the state you trust";
         ("CopyLost", what.to_owned())
     } else if state.attention().is_some() {
-        ("DeadlinePassed", format!("a deadline has passed that cannot end this migration; waiting for: {}", waiting()))
+        ("DeadlinePassed", format!("a deadline has passed that cannot end this migration; waiting for: {}", state.waiting_for().join(", ")))
     } else {
         ("None", String::new())
     };

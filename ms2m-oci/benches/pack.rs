@@ -2,7 +2,7 @@
 //!
 //! `MS2M_BENCH_LARGE=1` adds 4 GiB, sparse and dense.
 
-use ms2m_core::Sha256;
+use ms2m_core::DigestAlgorithm;
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
@@ -61,7 +61,7 @@ fn bench(criterion: &mut Criterion) {
 
 /// Reads and digests in one thread, as a simple tool would.
 fn one_pass(path: &Path) -> Vec<u8> {
-    let (mut file, mut hash, mut piece) = (File::open(path).unwrap(), Sha256::new(), vec![0; 1 << 20]);
+    let (mut file, mut hash, mut piece) = (File::open(path).unwrap(), DigestAlgorithm::Sha256.hasher(), vec![0; 1 << 20]);
     loop {
         match file.read(&mut piece).unwrap() {
             0 => return hash.finalize().as_bytes().to_vec(),

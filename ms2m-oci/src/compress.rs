@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use ms2m_core::Sha256;
+use ms2m_core::DigestAlgorithm;
 use zstd::Encoder;
 
 use crate::error::{OciError, Result};
@@ -44,7 +44,7 @@ pub(crate) fn compress(archive: &Archive, sink: &File, progress: Progress<'_>) -
             hashing.flush()?;
             Ok(hashing)
         });
-        let mut hash = Sha256::new();
+        let mut hash = DigestAlgorithm::Sha256.hasher();
         let (mut done, mut compressor_gone) = (0, false);
         let read = archive.read(None, |piece| {
             piece.update(&mut hash);

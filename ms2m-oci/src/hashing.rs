@@ -2,20 +2,20 @@
 
 use std::io::{self, Write};
 
-use ms2m_core::{Digest, Sha256};
+use ms2m_core::{Digest, DigestAlgorithm, Hasher};
 
 /// Digests and counts what passes.
 #[derive(Debug)]
 pub struct Hashing<W> {
     inner: W,
-    hash: Sha256,
+    hash: Hasher,
     bytes: u64,
 }
 
 impl<W> Hashing<W> {
     /// On its way into this.
     pub fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), bytes: 0 }
+        Self { inner, hash: DigestAlgorithm::Sha256.hasher(), bytes: 0 }
     }
 
     /// Of everything that has been written; what lies below is to be flushed before.

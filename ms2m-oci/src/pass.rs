@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use ms2m_core::{Digest, Sha256};
+use ms2m_core::{Digest, DigestAlgorithm, Hasher};
 use rustix::fs::{Mode, OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 
@@ -88,7 +88,7 @@ impl Archive {
 
     /// Its digest. What is digested is also written to `copy`, if there is one, holes as holes.
     pub(crate) fn digest(&self, copy: Option<&File>, progress: Progress<'_>) -> Result<Digest> {
-        let mut hash = Sha256::new();
+        let mut hash = DigestAlgorithm::Sha256.hasher();
         let mut done = 0;
         self.read(copy, |piece| {
             piece.update(&mut hash);
@@ -137,7 +137,7 @@ impl Piece {
         }
     }
 
-    pub(crate) fn update(&self, hash: &mut Sha256) {
+    pub(crate) fn update(&self, hash: &mut Hasher) {
         // Without an error there is none.
         let _ = self.write(&mut Hashed(hash));
     }
@@ -159,7 +159,7 @@ impl Piece {
     }
 }
 
-struct Hashed<'a>(&'a mut Sha256);
+struct Hashed<'a>(&'a mut Hasher);
 
 impl io::Write for Hashed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -110,11 +110,11 @@ impl Arrival for Loading {
         let of = stored.clone();
         let opened =
             tokio::task::spawn_blocking(move || Archive::open(Path::new(&of.location), &of.migration, of.digest, of.archive_bytes));
-        let archive = opened.await.map_err(|error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error))??;
-        if !archive.is_of_an_engine() {
+        let opened = opened.await.map_err(|error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error))??;
+        let Some(archive) = opened else {
             tracing::info!(migration = %stored.migration, "the checkpoint is ms2m's own: it is kept as a file, not as an image");
             return Ok(());
-        }
+        };
         self.store.load(&archive).await?;
         tracing::info!(migration = %stored.migration, store = self.store.name(), image = archive.image_name(), "loaded");
         Ok(())

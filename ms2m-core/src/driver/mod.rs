@@ -211,8 +211,7 @@ fn log(before: &MigrationState, after: &MigrationState) {
         tracing::info!(%migration, phase = %after.phase(), timeline = %after.timeline(), "phase");
     }
     if after.attention().is_some() && before.attention().is_none() {
-        let waiting: Vec<String> = after.outstanding().iter().map(|call| call.step.to_string()).collect();
-        tracing::error!(%migration, waiting = waiting.join(", "), "a deadline has passed that cannot end this migration: look at it");
+        tracing::error!(%migration, waiting = after.waiting_for().join(", "), "a deadline has passed that cannot end this migration: look at it");
     }
     if after.copy_lost() && !before.copy_lost() {
         tracing::error!(

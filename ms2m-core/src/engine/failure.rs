@@ -24,6 +24,9 @@ use crate::time::Timestamp;
 
 impl MigrationState {
     pub(super) fn on_fault(&mut self, call: &Outstanding, fault: &Fault, now: Timestamp) {
+        if !call.step.is_poll() {
+            self.last_fault = Some((call.step, fault.message.clone()));
+        }
         match self.course {
             Course::Forward => self.on_fault_forward(call, fault, now),
             Course::Undoing(_) => self.on_fault_undoing(call, fault, now),

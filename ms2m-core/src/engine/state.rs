@@ -166,6 +166,9 @@ pub struct MigrationState {
     pub(super) copy_lost: bool,
     pub(super) source_retired: bool,
     pub(super) outstanding: Vec<Outstanding>,
+    /// The latest failure of a call that is worth a word when it is waited for in vain. It decides nothing.
+    #[serde(default)]
+    pub(super) last_fault: Option<(Step, String)>,
     pub(super) next_issue: u64,
 }
 
@@ -193,6 +196,7 @@ impl MigrationState {
             copy_lost: false,
             source_retired: false,
             outstanding: Vec::new(),
+            last_fault: None,
             next_issue: 0,
         }
     }
@@ -282,6 +286,17 @@ impl MigrationState {
         &self.outstanding
     }
 
+    /// What is waited for, and how it failed the last time: for people.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<String> {
+        let steps = self.outstanding.iter().map(|call| call.step).filter(|step| !step.is_poll());
+        let with_fault = |step: Step| match &self.last_fault {
+            Some((of, message)) if *of == step => format!("{step} (the last time: {message})"),
+            _ => step.to_string(),
+        };
+        steps.map(with_fault).collect()
+    }
+
     /// When the engine wants a [`Tick`](super::Event::Tick) at the latest.
     ///
     /// `None` in a final state, and once the attention marker is raised: then only answers move the migration on.
@@ -323,6 +338,7 @@ impl MigrationState {
         let mut state = self.clone();
         state.outstanding.retain(|call| !call.step.is_poll());
         state.facts.progress = None;
+        state.last_fault = None;
         state.next_issue = 0;
         state
     }

@@ -94,8 +94,7 @@ impl MigrationState {
                 progress.lag()
             ),
             _ => {
-                let waiting: Vec<String> =
-                    self.outstanding.iter().filter(|call| !call.step.is_poll()).map(|call| call.step.to_string()).collect();
+                let waiting = self.waiting_for();
                 let waiting = if waiting.is_empty() { String::new() } else { format!("; waiting for: {}", waiting.join(", ")) };
                 format!("{}: not done within {limit} s{waiting}", self.phase)
             }

@@ -169,5 +169,6 @@ async fn when_even_the_rescue_fails_the_checkpoint_is_kept() {
     assert_eq!(report.outcome, Outcome::RolledBack);
     let reason = report.reason.unwrap();
     assert!(reason.contains("left behind: the transferred checkpoint, the checkpoint"), "{reason}");
+    assert!(reason.contains("waiting for: restore (the last time: "), "what it is waited for has said why: {reason}");
     assert!(sim.truth().checkpoint && !sim.truth().arrived.is_empty());
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Receipt, Result, Sha256, TransferBackend};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Hasher, Part, Receipt, Result, TransferBackend};
 
 use super::job::{ARRIVED, JobDir, make};
 use super::{failed, remove};
@@ -22,7 +22,8 @@ impl JobDir {
         let (directory, part) = (self.arrived(receipt.part), receipt.part);
         remove::tree(&directory)?;
         make(&self.path().join(ARRIVED))?;
-        let body = Verified { body: transfer.open(receipt, 0).await?, hash: Some(Sha256::new()), digest: receipt.digest };
+        let body =
+            Verified { body: transfer.open(receipt, 0).await?, hash: Some(receipt.digest.algorithm().hasher()), digest: receipt.digest };
         let unpacked = extract_stream(Box::pin(body), &directory, limits).await.map_err(Error::from);
         match unpacked.map(|extracted| extracted.manifest) {
             Ok(Some(manifest)) => Ok(manifest),
@@ -93,7 +94,7 @@ impl JobDir {
 /// Fails at its end unless the bytes are those of the digest.
 struct Verified {
     body: ByteStream,
-    hash: Option<Sha256>,
+    hash: Option<Hasher>,
     digest: Digest,
 }
 

@@ -93,7 +93,7 @@ pub struct PlacementStatus {
 pub struct CheckpointStatus {
     /// The migration, which is its name.
     pub id: String,
-    /// SHA-256 over what has arrived.
+    /// Of what has arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Its size, all parts together.

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
-use ms2m_core::{Digest, Sha256};
+use ms2m_core::{Digest, DigestAlgorithm, Hasher};
 
 use super::section::Section;
 use crate::error::{OciError, Result, Rule};
@@ -34,19 +34,19 @@ enum Body {
 /// The bytes of the blob.
 struct Raw {
     section: Section,
-    hash: Sha256,
+    hash: Hasher,
 }
 
 /// What has come out. Hashed apart only when that differs from the blob.
 struct Plain {
-    hash: Option<Sha256>,
+    hash: Option<Hasher>,
     bytes: u64,
     most: u64,
 }
 
 impl LayerReader {
     pub(super) fn new(section: Section, layer: Layer, limits: &Limits) -> Result<Self> {
-        let raw = Raw { section, hash: Sha256::new() };
+        let raw = Raw { section, hash: DigestAlgorithm::Sha256.hasher() };
         let buffered = |raw| BufReader::with_capacity(BUFFER_BYTES, raw);
         let begin = |source| OciError::Io { what: "beginning to decompress with zstd".into(), source };
         let body = match layer.kind {
@@ -58,7 +58,7 @@ impl LayerReader {
                 Body::Zstd(decoder)
             }
         };
-        let hash = (layer.kind != LayerKind::Tar).then(Sha256::new);
+        let hash = (layer.kind != LayerKind::Tar).then(|| DigestAlgorithm::Sha256.hasher());
         let most = limits.layer_bytes.min(layer.bytes.saturating_mul(RATIO).max(RATIO_FREE_BYTES));
         Ok(Self { body, layer, plain: Plain { hash, bytes: 0, most } })
     }
@@ -77,7 +77,7 @@ impl LayerReader {
         if raw.section.bytes > 0 {
             return Err(OciError::refuse(Rule::Size, self.layer.digest, format!("it ends {} bytes early", raw.section.bytes)));
         }
-        let matches = |what, hash: &Sha256, expected: Digest| match hash.clone().finalize() {
+        let matches = |what, hash: &Hasher, expected: Digest| match hash.clone().finalize() {
             found if found == expected => Ok(()),
             found => Err(OciError::refuse(Rule::DigestMatch, expected, format!("the digest of {what} is {found}"))),
         };

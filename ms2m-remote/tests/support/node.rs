@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use ms2m_core::{
     ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, Digest, Error, ErrorKind, MigrationId, Part,
-    Receipt, RestoreJob, RestoreTarget, Restored, Result, Sha256, SourceStatus, TransferBackend,
+    Receipt, RestoreJob, RestoreTarget, Restored, Result, SourceStatus, TransferBackend,
 };
 use ms2m_remote::{Node, Restores, SourcePlace, TargetPlace, Way};
 use ms2m_transfer_direct::{Agent, Credentials, DirectTransfer};
@@ -138,7 +138,7 @@ impl RestoreTarget for Drivers {
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
         let mut body = transfer.open(&receipts[0], 0).await?;
-        let mut digest = Sha256::new();
+        let mut digest = receipts[0].digest.algorithm().hasher();
         while let Some(piece) = body.next().await {
             digest.update(&piece?);
         }

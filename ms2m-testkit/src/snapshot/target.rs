@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use ms2m_core::{CopyStatus, Digest, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
@@ -76,7 +76,7 @@ impl SnapshotTarget {
                 break;
             }
         }
-        if state.len() as u64 != receipt.archive_bytes || Digest::of(&state) != receipt.digest {
+        if state.len() as u64 != receipt.archive_bytes || !receipt.digest.is_of(&state) {
             return Err(Error::undo(ErrorKind::Corrupt, "what has arrived is not what was sent").with("digest", receipt.digest));
         }
         Ok(state.freeze())

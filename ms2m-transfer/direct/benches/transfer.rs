@@ -1,4 +1,5 @@
-//! A checkpoint over loopback, mutual TLS and digest included, beside what bounds it on this machine: one pass of SHA-256, and TLS alone.
+//! A checkpoint over loopback, mutual TLS and digest included, beside what bounds it on this machine: TLS alone, and
+//! one pass of BLAKE3; one of SHA-256, which it does not need, for comparison.
 //! All in turn in one run, so that whatever else the machine does falls on all of them. `MS2M_BENCH_ROUNDS` and `MS2M_BENCH_BYTES` set how much.
 
 #[path = "../tests/support/mod.rs"]
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
-use ms2m_core::{Part, Sha256, TransferBackend as _, TransferJob};
+use ms2m_core::{DigestAlgorithm, Part, TransferBackend as _, TransferJob};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::pki_types::pem::PemObject as _;
@@ -48,11 +49,18 @@ async fn compare(bytes: u64, rounds: u64) {
     let on_disk = Served::new().await;
     let in_memory = Served::start(Setup { directory: memory, ..Setup::default() }).await;
     let tls = Tls::new(&on_disk);
-    let mut rows: [(&str, Vec<f64>); 5] =
-        ["SHA-256, one pass", "TLS 1.3 alone", "TCP alone", "direct, into memory", "direct, onto the disk"].map(|name| (name, Vec::new()));
+    let mut rows: [(&str, Vec<f64>); 6] =
+        ["BLAKE3, one pass", "TLS 1.3 alone", "SHA-256, one pass", "TCP alone", "direct, into memory", "direct, onto the disk"]
+            .map(|name| (name, Vec::new()));
     for _ in 0..rounds {
-        let times =
-            [sha(bytes), tls.pass(bytes).await, tcp(bytes).await, transfer(&in_memory, bytes).await, transfer(&on_disk, bytes).await];
+        let times = [
+            digest(DigestAlgorithm::Blake3, bytes),
+            tls.pass(bytes).await,
+            digest(DigestAlgorithm::Sha256, bytes),
+            tcp(bytes).await,
+            transfer(&in_memory, bytes).await,
+            transfer(&on_disk, bytes).await,
+        ];
         for ((_, row), time) in rows.iter_mut().zip(times) {
             row.push(bytes as f64 / time.as_secs_f64() / 1e9);
         }
@@ -70,10 +78,10 @@ async fn compare(bytes: u64, rounds: u64) {
     }
 }
 
-fn sha(bytes: u64) -> Duration {
+fn digest(algorithm: DigestAlgorithm, bytes: u64) -> Duration {
     let piece = vec![7_u8; PIECE_BYTES];
     let begun = Instant::now();
-    let mut hash = Sha256::new();
+    let mut hash = algorithm.hasher();
     for _ in 0..bytes.div_ceil(PIECE_BYTES as u64) {
         hash.update(&piece);
     }

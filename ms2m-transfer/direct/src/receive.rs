@@ -7,7 +7,7 @@ use futures_util::stream;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::{Method, header};
-use ms2m_core::{ByteStream, Error, ErrorKind, Receipt, Result, Sha256, Verdict};
+use ms2m_core::{ByteStream, Error, ErrorKind, Hasher, Receipt, Result, Verdict};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::connect::Target;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The bytes of a part from `offset_bytes` on. When it is read from its start, its digest is checked at the end.
 pub(crate) async fn open(target: Arc<Target>, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream> {
-    let hash = (offset_bytes == 0).then(Sha256::new);
+    let hash = (offset_bytes == 0).then(|| receipt.digest.algorithm().hasher());
     let body = Some(connect(&target, receipt, offset_bytes).await?);
     let reading = Reading { target, receipt: receipt.clone(), at: offset_bytes, hash, body, failed: 0 };
     Ok(Box::pin(stream::try_unfold(reading, |mut reading| async { Ok(reading.next().await?.map(|bytes| (bytes, reading))) })))
@@ -31,7 +31,7 @@ struct Reading {
     target: Arc<Target>,
     receipt: Receipt,
     at: u64,
-    hash: Option<Sha256>,
+    hash: Option<Hasher>,
     body: Option<Incoming>,
     failed: u32,
 }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Hasher, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::wire::PIECE_BYTES;
+use crate::wire::{DIGEST_OF_UPLOADS, PIECE_BYTES};
 
 /// Pieces between the body, its digest and the socket.
 const PIECES: usize = 2;
@@ -17,7 +17,7 @@ const PIECES: usize = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    after: Sha256,
+    after: Hasher,
 }
 
 /// Pulls a body and digests it in a thread of its own, so that neither waits for the socket.
@@ -41,7 +41,7 @@ impl Source {
             }
         });
         pull.spawn_blocking(move || {
-            let mut hash = Sha256::new();
+            let mut hash = DIGEST_OF_UPLOADS.hasher();
             while let Some(piece) = pulled.blocking_recv() {
                 let mut rest = match piece {
                     Ok(bytes) => bytes,
@@ -76,7 +76,7 @@ pub(crate) struct Window {
     pieces: VecDeque<Piece>,
     /// Where the first piece begins, and the digest of everything before.
     start: u64,
-    before: Sha256,
+    before: Hasher,
     /// Where the last one ends.
     end: u64,
     whole: Option<Digest>,
@@ -85,7 +85,7 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) fn new(body: ByteStream, archive_bytes: u64) -> Self {
         let source = Source::new(body);
-        Self { source, archive_bytes, pieces: VecDeque::new(), start: 0, before: Sha256::new(), end: 0, whole: None }
+        Self { source, archive_bytes, pieces: VecDeque::new(), start: 0, before: DIGEST_OF_UPLOADS.hasher(), end: 0, whole: None }
     }
 
     /// The first byte that can still be sent.
@@ -129,7 +129,7 @@ impl Window {
         Ok(Some(bytes))
     }
 
-    fn last(&self) -> &Sha256 {
+    fn last(&self) -> &Hasher {
         self.pieces.back().map_or(&self.before, |piece| &piece.after)
     }
 
@@ -179,7 +179,7 @@ impl Window {
     }
 }
 
-fn digest(hash: &Sha256) -> Digest {
+fn digest(hash: &Hasher) -> Digest {
     hash.clone().finalize()
 }
 
@@ -198,16 +198,16 @@ mod tests {
     async fn it_keeps_what_is_not_forgotten_and_knows_every_digest_in_it() {
         let mut window = window(&[b"abc", b"", b"defg", b"h"], 8);
         while window.pull().await.unwrap().is_some() {}
-        assert_eq!((window.start(), window.end(), window.whole()), (0, 8, Some(Digest::of(b"abcdefgh"))));
+        assert_eq!((window.start(), window.end(), window.whole()), (0, 8, Some(DIGEST_OF_UPLOADS.of(b"abcdefgh"))));
         window.forget(6);
         assert_eq!(window.start(), 3, "a piece stays as long as a byte of it may be needed");
         for at in 3..=8 {
-            assert_eq!(window.digest_at(at), Some(Digest::of(&b"abcdefgh"[..at as usize])), "{at}");
+            assert_eq!(window.digest_at(at), Some(DIGEST_OF_UPLOADS.of(&b"abcdefgh"[..at as usize])), "{at}");
             assert_eq!(window.from(at).concat(), b"abcdefgh"[at as usize..], "{at}");
         }
         assert_eq!((window.digest_at(2), window.digest_at(9)), (None, None));
         window.forget(8);
-        assert_eq!((window.start(), window.digest_at(8)), (8, Some(Digest::of(b"abcdefgh"))));
+        assert_eq!((window.start(), window.digest_at(8)), (8, Some(DIGEST_OF_UPLOADS.of(b"abcdefgh"))));
     }
 
     #[tokio::test]

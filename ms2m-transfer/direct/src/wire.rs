@@ -1,11 +1,14 @@
 //! What client and agent say to each other. Both sides take every name of the protocol from here.
 
-use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Part, Result, Verdict};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind, MigrationId, Part, Result, Verdict};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// The protocol that a connection is upgraded to for an upload.
-pub(crate) const PROTOCOL: &str = "ms2m-transfer/1";
+pub(crate) const PROTOCOL: &str = "ms2m-transfer/2";
+/// The digest of an upload, by this version of the protocol. Both ends are ms2m's, so it need not be SHA-256, which would bound the
+/// transfer where the processor has no instructions for it.
+pub(crate) const DIGEST_OF_UPLOADS: DigestAlgorithm = DigestAlgorithm::Blake3;
 
 /// Announced size of a part, in bytes.
 pub(crate) const ARCHIVE_BYTES: &str = "ms2m-archive-bytes";
@@ -119,7 +122,7 @@ pub struct Stored {
     pub migration: MigrationId,
     /// Which part of it.
     pub part: Part,
-    /// SHA-256 over all bytes.
+    /// Of all bytes: BLAKE3 of an upload, SHA-256 of a form.
     pub digest: Digest,
     /// Its size in bytes.
     pub archive_bytes: u64,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ms2m_core::{Digest, Error, ErrorKind, Result, TransferBackend as _};
 use ms2m_transfer_direct::Stored;
 use ms2m_transfer_direct::agent::{Arrival, StoreOptions};
-use support::{Served, Setup, archive, id, send};
+use support::{Served, Setup, archive, id, send, uploaded};
 
 /// What it was told, and whether it is in the way.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ async fn every_part_is_told_when_it_comes_and_when_it_goes() {
     let served = served(&recorder, |options| StoreOptions { free_bytes_min: 0, ..options }).await;
     let client = served.client();
     let (first, second) = (archive(1, 100_000), archive(2, 200_000));
-    let (one, two) = (Digest::of(&first), Digest::of(&second));
+    let (one, two) = (uploaded(&first), uploaded(&second));
     let told = |what, digest| (what, "m".to_owned(), digest);
 
     send(&client, "m", &first).await.unwrap();
@@ -98,7 +98,7 @@ async fn what_is_too_old_is_told_too_and_stays_until_it_may_go() {
     assert_eq!(served.client().list().await.unwrap().len(), 1);
     recorder.refuse(None);
     assert_eq!(served.agent.collect().await.unwrap().arrived, 1);
-    assert_eq!(recorder.told(), [("arrived", "m".to_owned(), Digest::of(&bytes)), ("removed", "m".to_owned(), Digest::of(&bytes))]);
+    assert_eq!(recorder.told(), [("arrived", "m".to_owned(), uploaded(&bytes)), ("removed", "m".to_owned(), uploaded(&bytes))]);
     assert_eq!(served.files(), [""; 0]);
 }
 

@@ -16,7 +16,7 @@ use ms2m_testkit::relay::{Cut, Direction, Faults};
 use ms2m_transfer_direct::agent::{Admission, AllowList, Limits, LiveFile, StoreOptions};
 use ms2m_transfer_direct::{Credentials, DirectTransfer};
 use support::raw::{Raw, announcement, digest, form, said};
-use support::{SOURCE, Served, Setup, TARGET, archive, id, job, read, receipt, send, streamed};
+use support::{SOURCE, Served, Setup, TARGET, archive, id, job, read, receipt, send, streamed, uploaded};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -342,7 +342,7 @@ async fn broken_off() -> Vec<Row> {
         let relay = Relay::start(served.address, Faults::cut(if end { cut.closing() } else { cut })).await.unwrap();
         let client = served.client_at(relay.address());
         let sent = send(&client, "wire", &bytes).await.unwrap_or_else(|error| panic!("{case}: {error:?}"));
-        assert_eq!(sent.digest, Digest::of(&bytes));
+        assert_eq!(sent.digest, uploaded(&bytes));
         assert_eq!(std::fs::read(&sent.location).unwrap(), bytes);
         client.discard(&id("wire")).await.unwrap();
         rows.push(Row { case, said: "it arrives, going on after each cut".to_owned(), left: left(&served) });
@@ -356,7 +356,7 @@ async fn broken_off() -> Vec<Row> {
         relay.go_on();
     };
     let (sent, ()) = tokio::join!(send(&client, "frozen", &bytes), thaw);
-    assert_eq!(sent.expect("it arrives").digest, Digest::of(&bytes));
+    assert_eq!(sent.expect("it arrives").digest, uploaded(&bytes));
     client.discard(&id("frozen")).await.unwrap();
     rows.push(Row {
         case: "the network freezes for longer than the agent waits",
@@ -494,7 +494,7 @@ async fn nonsense() -> Vec<Row> {
         ("a form with an empty container name", form("", &body, "")),
         ("a part that there is not", announcement("m/final", 10, "1", "").replace("/m/final/final", "/m/last").into_bytes()),
         ("an upload without its size", announcement("m", 10, "1", "").replace("ms2m-archive-bytes", "x").into_bytes()),
-        ("an upload of another version", announcement("m", 10, "1", "").replace("ms2m-transfer/1", "ms2m-transfer/9").into_bytes()),
+        ("an upload of another version", announcement("m", 10, "1", "").replace("ms2m-transfer/2", "ms2m-transfer/9").into_bytes()),
         ("a digest that is none", announcement("m", 10, "1", "ms2m-digest: sha256:12\r\n").into_bytes()),
     ] {
         let mut raw = Raw::connect(served.address, &files, Some(&files)).await.unwrap();

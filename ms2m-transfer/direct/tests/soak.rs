@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{Digest, Error, ErrorKind, Part, Result, TransferBackend as _, TransferJob, Verdict};
+use ms2m_core::{Error, ErrorKind, Part, Result, TransferBackend as _, TransferJob, Verdict};
 use ms2m_testkit::Relay;
 use ms2m_testkit::relay::{Cut, Direction, Faults};
 use ms2m_transfer_direct::DirectTransfer;
 use ms2m_transfer_direct::agent::Limits;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use support::{Served, Setup, archive, id, read, streamed};
+use support::{Served, Setup, archive, id, read, streamed, uploaded};
 
 /// Readers on one wire: some are so bad that no TLS record gets through between two cuts.
 const READERS_MAX: u32 = 3;
@@ -101,7 +101,7 @@ async fn work(served: &Served, counts: &Counts, numbers: impl Iterator<Item = u6
                 let given_up = error.verdict() == Verdict::Retry && relay.passed().cuts > 0;
                 assert!(fails_at.is_some() || given_up, "{name} of {size} bytes: {error:?}");
                 let visible =
-                    std::fs::metadata(served.directory().join(&name).join(format!("final.{}", Digest::of(&bytes)).replace(':', "-")));
+                    std::fs::metadata(served.directory().join(&name).join(format!("final.{}", uploaded(&bytes)).replace(':', "-")));
                 assert!(visible.is_err(), "{name}: nothing may be visible after an error");
                 counts.failed_cleanly.fetch_add(1, Ordering::Relaxed);
             }
@@ -132,7 +132,7 @@ async fn one((client, relay): (&DirectTransfer, &Relay), name: &str, bytes: &Byt
         }
     };
     let receipt = client.send(&job, body).await?;
-    assert_eq!(receipt.digest, Digest::of(bytes), "{name}: the digest");
+    assert_eq!(receipt.digest, uploaded(bytes), "{name}: the digest");
     // A reader gives up after some cuts in a row, too. What has arrived waits for the next one, on a wire that may be better.
     let mut failed = 0;
     let found = loop {

@@ -1,7 +1,7 @@
 //! A thread that computes a digest beside everything else.
 
 use bytes::Bytes;
-use ms2m_core::{Digest, Error, ErrorKind, Sha256};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind};
 use tokio::sync::mpsc::{self, Permit};
 use tokio::task::JoinHandle;
 
@@ -21,7 +21,7 @@ impl Hash {
     pub(crate) fn new() -> Self {
         let (pieces, mut receiver) = mpsc::channel::<Bytes>(PIECES);
         let thread = tokio::task::spawn_blocking(move || {
-            let mut hash = Sha256::new();
+            let mut hash = DigestAlgorithm::Sha256.hasher();
             while let Some(piece) = receiver.blocking_recv() {
                 hash.update(&piece);
             }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use ms2m_core::{Digest, Error, ErrorKind, Receipt, Result};
 
-/// `sealed:PLAIN:CIPHER:BYTES:HEADER:BYTES:INNER`, digests in hexadecimal digits.
+/// `sealed:PLAIN:CIPHER:BYTES:HEADER:BYTES:INNER`, digests with a dash for their colon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Location {
     /// Of the checkpoint: as in the receipt.
@@ -47,8 +47,8 @@ impl Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = |digest: Digest| digest.to_string().replace("sha256:", "");
-        let [plain, cipher, header] = [self.plain, self.cipher, self.header].map(hex);
+        let dashed = |digest: Digest| digest.to_string().replace(':', "-");
+        let [plain, cipher, header] = [self.plain, self.cipher, self.header].map(dashed);
         write!(f, "sealed:{plain}:{cipher}:{}:{header}:{}:{}", self.cipher_bytes, self.header_bytes, self.inner)
     }
 }
@@ -59,7 +59,7 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self> {
         let wrong =
             || Error::fatal(ErrorKind::NotFound, "the receipt is not of a sealed transfer; open it by the backend that has sent it");
-        let digest = |hex: &str| format!("sha256:{hex}").parse().map_err(|_| wrong());
+        let digest = |dashed: &str| dashed.replacen('-', ":", 1).parse().map_err(|_| wrong());
         let parts: Vec<_> = text.splitn(7, ':').collect();
         let ["sealed", plain, cipher, cipher_bytes, header, header_bytes, inner] = parts[..] else { return Err(wrong()) };
         Ok(Self {

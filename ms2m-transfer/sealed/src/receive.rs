@@ -8,7 +8,7 @@ use age::stream::StreamReader;
 use age::{DecryptError, Decryptor};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Receipt, Result, Sha256, TransferBackend};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Hasher, Receipt, Result, TransferBackend};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -45,7 +45,8 @@ pub(crate) async fn open(
     };
     // The header is in memory already, so nothing is waited for here.
     let reader = Decryptor::new(source).and_then(|decryptor| decryptor.decrypt(iter::once(key.identity() as _))).map_err(refusal)?;
-    let mut plain = Plain { reader, receipt: receipt.clone(), offset_bytes, digest: (offset_bytes == 0).then(Sha256::new) };
+    let mut plain =
+        Plain { reader, receipt: receipt.clone(), offset_bytes, digest: (offset_bytes == 0).then(|| receipt.digest.algorithm().hasher()) };
     tokio::task::spawn_blocking(move || {
         if let Err(error) = plain.read(&sender) {
             // Whoever does not listen any more does not want to know.
@@ -103,7 +104,7 @@ struct Plain {
     reader: StreamReader<Ciphertext>,
     receipt: Receipt,
     offset_bytes: u64,
-    digest: Option<Sha256>,
+    digest: Option<Hasher>,
 }
 
 impl Plain {

@@ -9,7 +9,7 @@ use age::Encryptor;
 use age::stream::StreamWriter;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256, TransferJob};
+use ms2m_core::{ByteStream, Digest, DigestAlgorithm, Error, ErrorKind, Hasher, Result, TransferJob};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -53,7 +53,7 @@ pub(crate) fn begin(
     let (header_digest, header_bytes) = (Digest::of(&header), header.len());
     let (archive_bytes, runtime) = (job.archive_bytes, Handle::current());
     let thread = tokio::task::spawn_blocking(move || {
-        let encryption = Encryption { writer, written, sender, digest: Sha256::new(), bytes: 0, archive_bytes };
+        let encryption = Encryption { writer, written, sender, digest: DigestAlgorithm::Blake3.hasher(), bytes: 0, archive_bytes };
         encryption.run(&runtime, Bytes::from(header), body)
     });
     Ok(Sealing {
@@ -72,7 +72,7 @@ struct Encryption {
     writer: StreamWriter<Written>,
     written: Written,
     sender: mpsc::Sender<Result<Bytes>>,
-    digest: Sha256,
+    digest: Hasher,
     bytes: u64,
     archive_bytes: u64,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{Digest, ErrorKind, MigrationId, Part, TransferBackend, TransferJob};
+use ms2m_core::{ErrorKind, MigrationId, Part, TransferBackend, TransferJob};
 use ms2m_testkit::memory_transfer::pieces;
 use ms2m_testkit::{MemoryTransfer, conformance};
 use ms2m_transfer_sealed::{Key, Sealed};
@@ -37,7 +37,7 @@ async fn nothing_of_the_checkpoint_is_in_what_the_backend_holds() {
     let secret = b"the password of everything";
     let plain = Bytes::from(secret.repeat(10_000));
     let receipt = sealed.send(&job(plain.len()), pieces(plain.clone())).await.unwrap();
-    assert_eq!(receipt.digest, Digest::of(&plain));
+    assert!(receipt.digest.is_of(&plain));
     let file = directory.path().join("sealed").read_dir().unwrap().next().unwrap().unwrap().path();
     let stored = std::fs::read(file).unwrap();
     assert!(stored.len() > plain.len() && receipt.transferred_bytes == stored.len() as u64);

@@ -2,7 +2,7 @@
 //! file system.
 //!
 //! ```text
-//! DIRECTORY/MIGRATION/round-1.sha256-…  final.sha256-…    one file for each part that has arrived
+//! DIRECTORY/MIGRATION/round-1.blake3-…  final.blake3-…    one file for each part that has arrived
 //! DIRECTORY/MIGRATION/.final.4711-0.part                  on its way
 //! ```
 //! A part appears under its name only when it is complete, by a rename within its directory, and file and directory are on disk

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Result, Sha256};
+use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Hasher, Result};
 use tokio::sync::mpsc;
 
 use crate::backend::failed;
@@ -36,7 +36,7 @@ pub(crate) async fn open(path: &Path, expected: Option<Digest>, offset_bytes: u6
 }
 
 fn read(mut file: File, path: &Path, expected: Option<Digest>, sender: &mpsc::Sender<Result<Bytes>>) -> Result<()> {
-    let mut digest = Sha256::new();
+    let mut digest = expected.map(|expected| expected.algorithm().hasher());
     loop {
         let mut piece = BytesMut::zeroed(PIECE_BYTES);
         let mut filled = 0;
@@ -47,11 +47,11 @@ fn read(mut file: File, path: &Path, expected: Option<Digest>, sender: &mpsc::Se
             }
         }
         piece.truncate(filled);
-        if expected.is_some() {
+        if let Some(digest) = &mut digest {
             digest.update(&piece);
         }
         if filled < PIECE_BYTES {
-            let found = expected.map(|expected| (expected, digest.finalize()));
+            let found = expected.zip(digest.map(Hasher::finalize));
             if let Some((expected, found)) = found.filter(|(expected, found)| expected != found) {
                 let message = "the checkpoint has changed in the shared directory; migrate again";
                 return Err(Error::undo(ErrorKind::Corrupt, message).with("expected", expected).with("found", found));

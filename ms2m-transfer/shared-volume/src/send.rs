@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use ms2m_core::{ByteStream, Digest, Error, ErrorKind, Part, Result, Sha256};
+use ms2m_core::{ByteStream, Digest, DigestAlgorithm, Error, ErrorKind, Part, Result};
 use tokio::sync::mpsc;
 
 use crate::backend::{failed, file_name};
@@ -89,7 +89,7 @@ impl Unfinished {
             let message = format!("the checkpoint has {bytes} bytes instead of the {archive_bytes} that were announced");
             Error::undo(ErrorKind::Corrupt, message)
         };
-        let (mut digest, mut bytes, mut sparse) = (Sha256::new(), 0_u64, Sparse::new(&self.file));
+        let (mut digest, mut bytes, mut sparse) = (DigestAlgorithm::Blake3.hasher(), 0_u64, Sparse::new(&self.file));
         while let Some(piece) = pieces.blocking_recv() {
             let Some(piece) = piece else {
                 if bytes != archive_bytes {

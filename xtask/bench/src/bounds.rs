@@ -1,6 +1,6 @@
 //! What nobody can be faster than, in this process.
 
-use ms2m_core::Sha256;
+use ms2m_core::DigestAlgorithm;
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ pub(crate) const PIECE_BYTES: usize = 512 << 10;
 
 /// One pass of the digest that `ms2m` uses, in one thread.
 pub(crate) fn digest(path: &Path) -> Result<()> {
-    let (mut file, mut hash, mut piece) = (File::open(path)?, Sha256::new(), vec![0; PIECE_BYTES / 2]);
+    let (mut file, mut hash, mut piece) = (File::open(path)?, DigestAlgorithm::Sha256.hasher(), vec![0; PIECE_BYTES / 2]);
     loop {
         match file.read(&mut piece)? {
             0 => break,

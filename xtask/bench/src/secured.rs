@@ -1,6 +1,6 @@
 //! TLS over loopback, with nothing around it, and with the digests and files that a transfer has on both sides.
 
-use ms2m_core::Sha256;
+use ms2m_core::DigestAlgorithm;
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
@@ -69,7 +69,7 @@ impl Ends {
 }
 
 fn send(from: &PathBuf, to: &mut impl Write) -> Result<()> {
-    let (mut file, mut hash, mut piece) = (File::open(from)?, Sha256::new(), vec![0; PIECE_BYTES]);
+    let (mut file, mut hash, mut piece) = (File::open(from)?, DigestAlgorithm::Blake3.hasher(), vec![0; PIECE_BYTES]);
     loop {
         let bytes = file.read(&mut piece)?;
         if bytes == 0 {
@@ -83,7 +83,7 @@ fn send(from: &PathBuf, to: &mut impl Write) -> Result<()> {
 }
 
 fn receive(from: &mut impl Read, to: &Path, bytes: u64) -> Result<()> {
-    let (mut file, mut hash, mut piece, mut left) = (File::create_new(to)?, Sha256::new(), vec![0; PIECE_BYTES], bytes);
+    let (mut file, mut hash, mut piece, mut left) = (File::create_new(to)?, DigestAlgorithm::Blake3.hasher(), vec![0; PIECE_BYTES], bytes);
     while left > 0 {
         let step = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         from.read_exact(&mut piece[..step])?;

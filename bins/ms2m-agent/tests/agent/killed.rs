@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use ms2m_core::{Digest, MigrationId, Part, TransferBackend as _, TransferJob};
+use ms2m_core::{MigrationId, Part, TransferBackend as _, TransferJob};
 use ms2m_testkit::Relay;
 use ms2m_testkit::relay::{Direction, Faults};
 use rand::rngs::StdRng;
@@ -53,7 +53,7 @@ async fn killed_at_any_byte_it_goes_on_when_it_is_back() {
         relay.set(Faults::default());
         relay.cut();
         let receipt = call.await.unwrap().unwrap_or_else(|error| panic!("killed at byte {at} of {size}: {error:?}"));
-        assert_eq!(receipt.digest, Digest::of(&bytes));
+        assert!(receipt.digest.is_of(&bytes));
         assert!(std::fs::read(&receipt.location).unwrap() == bytes, "killed at byte {at} of {size}");
         resumed_bytes += (2 * size as u64).saturating_sub(receipt.transferred_bytes);
         client.discard(&migration).await.unwrap();

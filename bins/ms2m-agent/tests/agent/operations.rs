@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{Digest, MigrationId, Part, TransferBackend as _, TransferJob};
+use ms2m_core::{MigrationId, Part, TransferBackend as _, TransferJob};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -34,7 +34,7 @@ async fn it_tells_how_it_is() {
     let bytes = Bytes::from(vec![7; 100_000]);
     let body = Box::pin(stream::iter([Ok(bytes.clone())]));
     let receipt = node.client(process.checkpoints).send(&job(&bytes), body).await.unwrap();
-    assert_eq!(receipt.digest, Digest::of(&bytes));
+    assert!(receipt.digest.is_of(&bytes));
     let metrics = get(process.operations, "/metrics").await;
     for line in
         ["ms2m_agent_uploads_done_total 1\n", "ms2m_agent_received_bytes_total 100000\n", "ms2m_agent_transfers_open 0\n", "# EOF\n"]

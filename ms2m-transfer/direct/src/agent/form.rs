@@ -10,7 +10,7 @@ use axum::extract::multipart::{Field, MultipartError, MultipartRejection};
 use axum::extract::{Multipart, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
-use ms2m_core::{Error, ErrorKind, MigrationId, Part, Result};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind, MigrationId, Part, Result};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -44,6 +44,7 @@ pub(super) async fn upload(
     // The form is a little larger than what is in it.
     let form_bytes = announced_bytes.or_else(|| number(header::CONTENT_LENGTH.as_str()));
     let expected = headers.get(DIGEST).and_then(|digest| digest.to_str().ok()).map(parse_digest).transpose()?;
+    let algorithm = expected.as_ref().map_or(DigestAlgorithm::Sha256, Digest::algorithm);
     agent.0.store.check_size(form_bytes.unwrap_or(0))?;
     let _permit = Arc::clone(&agent.0.transfers).try_acquire_owned().map_err(|_| Refused::busy())?;
     let _counted = (Gauge::new(agent.clone(), |agent| &agent.0.counters.transfers_open), agent.0.uploads.token());
@@ -62,7 +63,7 @@ pub(super) async fn upload(
                 };
                 agent.0.admission.admit(&peer, migration.as_ref(), ask).await?;
                 let store = Arc::clone(&agent.0.store);
-                let unnamed = Unnamed(Some(blocking(move || store.unnamed(form_bytes)).await?));
+                let unnamed = Unnamed(Some(blocking(move || store.unnamed(form_bytes, algorithm)).await?));
                 archive = Some((fill(&agent, field, unnamed).await?, migration.is_some()));
             }
             _ => return Err(Error::fatal(ErrorKind::Invalid, "the form has fields besides one checkpoint and containerName").into()),

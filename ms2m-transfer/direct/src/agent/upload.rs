@@ -20,7 +20,7 @@ use super::counters::{Gauge, add};
 use super::requests::{Named, named};
 use super::store::{Call, Incomplete, Lease, Published, blocking};
 use crate::identity::Peer;
-use crate::wire::{ARCHIVE_BYTES, ATTEMPT, CALL, DIGEST, PIECE_BYTES, PROTOCOL, Word, parse_digest, say};
+use crate::wire::{ARCHIVE_BYTES, ATTEMPT, CALL, DIGEST, DIGEST_OF_UPLOADS, PIECE_BYTES, PROTOCOL, Word, parse_digest, say};
 
 /// Pieces between socket and disk.
 const PIECES: usize = 4;
@@ -254,7 +254,7 @@ impl Session {
             }
             let mut digest = [0; 32];
             timeout(within, from.read_exact(&mut digest)).await.map_err(|_| slow())?.map_err(broken)?;
-            Ok(Some(Digest::from_bytes(digest)))
+            Ok(Some(Digest::new(DIGEST_OF_UPLOADS, digest)))
         };
         let read = tokio::select! {
             read = read => read,

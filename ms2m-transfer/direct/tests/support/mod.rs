@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use ms2m_core::{ByteStream, Digest, MigrationId, Part, Receipt, Result, TransferBackend, TransferJob};
+use ms2m_core::{ByteStream, Digest, DigestAlgorithm, MigrationId, Part, Receipt, Result, TransferBackend, TransferJob};
 use ms2m_testkit::certificates::Authority;
 use ms2m_transfer_direct::agent::{Admission, AllowList, Arrival, Kept, Limits, Store, StoreOptions};
 use ms2m_transfer_direct::{Agent, Credentials, DirectTransfer};
@@ -176,12 +176,17 @@ pub(crate) async fn read(client: &DirectTransfer, receipt: &Receipt, offset: u64
     Ok(all)
 }
 
+/// The digest of an upload of these bytes.
+pub(crate) fn uploaded(bytes: &[u8]) -> Digest {
+    DigestAlgorithm::Blake3.of(bytes)
+}
+
 /// A receipt of what would be there.
 pub(crate) fn receipt(name: &str, bytes: &Bytes) -> Receipt {
     Receipt {
         migration: id(name),
         part: Part::Final,
-        digest: Digest::of(bytes),
+        digest: uploaded(bytes),
         archive_bytes: bytes.len() as u64,
         transferred_bytes: 0,
         location: String::new(),

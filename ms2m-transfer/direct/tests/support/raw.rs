@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ms2m_core::{Digest, Error};
+use ms2m_core::Error;
 use ms2m_testkit::certificates::CertificateFiles;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::TARGET;
+use super::{TARGET, uploaded};
 
 /// A TLS connection to an agent, over which anything can be said.
 pub(crate) struct Raw(pub(crate) TlsStream<TcpStream>);
@@ -99,7 +99,7 @@ impl Raw {
 
 pub(crate) fn announcement(name: &str, bytes: usize, call: &str, more: &str) -> String {
     format!(
-        "POST /v1/checkpoints/{name}/final HTTP/1.1\r\nHost: agent\r\nConnection: upgrade\r\nUpgrade: ms2m-transfer/1\r\n\
+        "POST /v1/checkpoints/{name}/final HTTP/1.1\r\nHost: agent\r\nConnection: upgrade\r\nUpgrade: ms2m-transfer/2\r\n\
          ms2m-archive-bytes: {bytes}\r\nms2m-call: {call}\r\n{more}\r\n"
     )
 }
@@ -126,7 +126,7 @@ pub(crate) fn form(name: &str, archive: &[u8], more: &str) -> Vec<u8> {
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> [u8; 32] {
-    *Digest::of(bytes).as_bytes()
+    *uploaded(bytes).as_bytes()
 }
 
 /// What an error says: without what differs from run to run.

@@ -5,7 +5,7 @@ use std::io::{ErrorKind as IoKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use ms2m_core::{Digest, Error, ErrorKind, Result, Sha256};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind, Hasher, Result};
 
 use super::{failed, room};
 use crate::wire::{MARK_BYTES, PIECE_BYTES};
@@ -14,18 +14,16 @@ use crate::wire::{MARK_BYTES, PIECE_BYTES};
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     pub(super) bytes: u64,
-    hash: Sha256,
+    hash: Hasher,
     /// The states at the multiples of [`MARK_BYTES`] before.
-    marks: Vec<(u64, Sha256)>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { bytes: 0, hash: Sha256::new(), marks: Vec::new() }
-    }
+    marks: Vec<(u64, Hasher)>,
 }
 
 impl Progress {
+    fn new(algorithm: DigestAlgorithm) -> Self {
+        Self { bytes: 0, hash: algorithm.hasher(), marks: Vec::new() }
+    }
+
     fn advance(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
             let until_mark = MARK_BYTES - self.bytes % MARK_BYTES;
@@ -44,7 +42,7 @@ impl Progress {
     }
 }
 
-fn digest(hash: &Sha256) -> Digest {
+fn digest(hash: &Hasher) -> Digest {
     hash.clone().finalize()
 }
 
@@ -54,15 +52,22 @@ pub(crate) struct Incomplete {
     file: File,
     path: PathBuf,
     progress: Progress,
+    algorithm: DigestAlgorithm,
     archive_bytes: u64,
 }
 
 impl Incomplete {
     /// Opens or makes the file, and reserves the room for all of it. What an earlier connection has left in it is kept; its digest is
     /// that of `known`, if this fits, or computed again.
-    pub(super) fn open(path: PathBuf, archive_bytes: u64, known: Option<Progress>, free_bytes_min: u64) -> Result<Self> {
+    pub(super) fn open(
+        path: PathBuf,
+        archive_bytes: u64,
+        algorithm: DigestAlgorithm,
+        known: Option<Progress>,
+        free_bytes_min: u64,
+    ) -> Result<Self> {
         let file = create(&path)?;
-        let mut new = Self { file, path, progress: Progress::default(), archive_bytes };
+        let mut new = Self { file, path, progress: Progress::new(algorithm), algorithm, archive_bytes };
         let length = new.file.metadata().map_err(failed("read", &new.path))?.len();
         match known {
             // More can be in the file when its writer was killed: what is not known does not count.
@@ -71,7 +76,7 @@ impl Incomplete {
         }
         if new.progress.bytes > archive_bytes {
             // Of another checkpoint.
-            new.progress = Progress::default();
+            new.progress = Progress::new(algorithm);
         }
         new.back_to(new.progress.bytes)?;
         room::reserve(&new.file, &new.path, new.progress.bytes, archive_bytes, free_bytes_min).inspect_err(|_| new.remove_if_empty())?;
@@ -115,11 +120,11 @@ impl Incomplete {
     /// Forgets what comes after; `bytes` is the start, a mark or the end.
     pub(crate) fn back_to(&mut self, bytes: u64) -> Result<()> {
         if bytes != self.progress.bytes {
-            let mut known = std::mem::take(&mut self.progress);
+            let mut known = std::mem::replace(&mut self.progress, Progress::new(self.algorithm));
             known.marks.retain(|(at, _)| *at <= bytes);
             known.hash = match known.marks.last() {
                 Some((at, hash)) if *at == bytes => hash.clone(),
-                _ if bytes == 0 => Sha256::new(),
+                _ if bytes == 0 => self.algorithm.hasher(),
                 _ => return Err(Error::undo(ErrorKind::Invalid, "the client goes on from where it cannot").with("bytes", bytes)),
             };
             self.progress = Progress { bytes, ..known };
@@ -202,6 +207,8 @@ pub(super) fn sync_directory(directory: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    const ALGORITHM: DigestAlgorithm = DigestAlgorithm::Sha256;
+
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at * 31 % 251) as u8).collect()
     }
@@ -212,11 +219,11 @@ mod tests {
         let all = bytes(9 << 20);
         for known in [true, false] {
             let path = directory.path().join(format!("m-{known}/.final.part"));
-            let mut first = Incomplete::open(path.clone(), all.len() as u64, None, 0).unwrap();
+            let mut first = Incomplete::open(path.clone(), all.len() as u64, ALGORITHM, None, 0).unwrap();
             first.write(&all[..5 << 20]).unwrap();
             first.write(&all[5 << 20..(5 << 20) + 3]).unwrap();
             let progress = known.then(|| first.into_progress());
-            let mut second = Incomplete::open(path.clone(), all.len() as u64, progress, 0).unwrap();
+            let mut second = Incomplete::open(path.clone(), all.len() as u64, ALGORITHM, progress, 0).unwrap();
             let marks: Vec<u64> = second.marks().iter().map(|(bytes, _)| *bytes).collect();
             assert_eq!(marks, [4 << 20, (5 << 20) + 3]);
             for (at, digest) in second.marks() {
@@ -234,7 +241,7 @@ mod tests {
     #[test]
     fn it_goes_back_to_a_mark_only() {
         let directory = tempfile::tempdir().unwrap();
-        let mut incomplete = Incomplete::open(directory.path().join("m/.final.part"), 100, None, 0).unwrap();
+        let mut incomplete = Incomplete::open(directory.path().join("m/.final.part"), 100, ALGORITHM, None, 0).unwrap();
         incomplete.write(&bytes(50)).unwrap();
         assert_eq!(incomplete.back_to(20).unwrap_err().kind(), ErrorKind::Invalid);
     }
@@ -243,8 +250,8 @@ mod tests {
     fn a_smaller_checkpoint_begins_anew() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m/.final.part");
-        Incomplete::open(path.clone(), 100, None, 0).unwrap().write(&bytes(50)).unwrap();
-        let second = Incomplete::open(path.clone(), 20, None, 0).unwrap();
+        Incomplete::open(path.clone(), 100, ALGORITHM, None, 0).unwrap().write(&bytes(50)).unwrap();
+        let second = Incomplete::open(path.clone(), 20, ALGORITHM, None, 0).unwrap();
         assert_eq!((second.bytes(), std::fs::metadata(path).unwrap().len()), (0, 0));
     }
 
@@ -253,7 +260,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("m/.final.part");
         for (bytes, kept) in [(1 << 50, 0), (1, 1 << 60)] {
-            let error = Incomplete::open(path.clone(), bytes, None, kept).unwrap_err();
+            let error = Incomplete::open(path.clone(), bytes, ALGORITHM, None, kept).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
             assert!(!path.exists());
         }

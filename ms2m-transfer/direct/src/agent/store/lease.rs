@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::incomplete::Progress;
 use super::{Incomplete, Published, Store, names};
+use crate::wire::DIGEST_OF_UPLOADS;
 
 /// How long a connection that was told to stop may take for it: it ends at its next piece.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
-/// Digests of broken-off uploads that are kept; those of others are computed again from their files.
-const KNOWN_MAX: usize = 1024;
+/// Digests of broken-off uploads that are kept, with some 2 kB for each mark; those of others are computed again from their files.
+const KNOWN_MAX: usize = 64;
 
 /// Who sends.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -186,8 +187,10 @@ impl Lease {
     pub(crate) async fn open(&mut self, archive_bytes: u64) -> Result<Incomplete> {
         let (known, path, free_bytes_min) = (self.known.take(), self.path.clone(), self.store.options.free_bytes_min);
         let directory = self.store.directory(&self.migration);
-        super::blocking(move || Incomplete::open(path, archive_bytes, known, free_bytes_min).inspect_err(|_| remove_if_empty(&directory)))
-            .await
+        super::blocking(move || {
+            Incomplete::open(path, archive_bytes, DIGEST_OF_UPLOADS, known, free_bytes_min).inspect_err(|_| remove_if_empty(&directory))
+        })
+        .await
     }
 
     /// Leaves what has arrived for the next connection of this call or a later one.

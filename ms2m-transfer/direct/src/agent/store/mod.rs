@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ms2m_core::{Digest, Error, ErrorKind, MigrationId, Part, Result};
+use ms2m_core::{Digest, DigestAlgorithm, Error, ErrorKind, MigrationId, Part, Result};
 use rustix::fs::{FlockOperation, flock};
 
 pub use collect::Collected;
@@ -131,10 +131,10 @@ impl Store {
     }
 
     /// A file for an upload of which it is not known yet whose it is. `None`: its size is not known either. Blocks.
-    pub(crate) fn unnamed(&self, archive_bytes: Option<u64>) -> Result<Incomplete> {
+    pub(crate) fn unnamed(&self, archive_bytes: Option<u64>, algorithm: DigestAlgorithm) -> Result<Incomplete> {
         let number = self.unnamed.fetch_add(1, Ordering::Relaxed);
         let path = self.options.directory.join(format!("{}{number}.part", names::UNNAMED));
-        let mut incomplete = Incomplete::open(path, archive_bytes.unwrap_or(0), None, self.options.free_bytes_min)?;
+        let mut incomplete = Incomplete::open(path, archive_bytes.unwrap_or(0), algorithm, None, self.options.free_bytes_min)?;
         incomplete.back_to(0)?;
         Ok(incomplete)
     }

@@ -4,7 +4,7 @@
 //! DIRECTORY/.lock                              held while an agent uses the directory
 //! DIRECTORY/.upload-0.part                     of an upload that has not said yet whose it is
 //! DIRECTORY/MIGRATION/.final.part              on its way
-//! DIRECTORY/MIGRATION/final.sha256-…           arrived
+//! DIRECTORY/MIGRATION/final.blake3-…           arrived; final.sha256-… as a form
 //! ```
 
 use std::path::Path;
