@@ -18,24 +18,19 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// One call for all packages, so that their tests are built together.
-    pub(super) fn command(self, packages: &[String]) -> Command {
-        let Self { feature, prefixes } = self;
+    /// One call for all packages, so that their tests are built together; with the features of all tiers, so that no tier builds again what
+    /// another has built.
+    pub(super) fn command(self, features: &[String]) -> Command {
         let mut command = cargo();
-        command.args(["test", "--no-fail-fast"]);
-        for package in packages {
-            command.args(["--package", package]);
-        }
-        let features: Vec<_> = packages.iter().map(|package| format!("{package}/{feature}")).collect();
-        command.args(["--features", &features.join(",")]);
-        for prefix in prefixes {
+        command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
+        for prefix in self.prefixes {
             command.args(["--test", &format!("{prefix}*")]);
         }
         command
     }
 
-    /// The packages with such tests. A half-declared one is an error: its tests would silently never run.
-    pub(super) fn packages(self, metadata: &Metadata) -> Result<Vec<String>> {
+    /// The feature in each package with such tests, `PACKAGE/FEATURE`. A half-declared one is an error: its tests would silently never run.
+    pub(super) fn features(self, metadata: &Metadata) -> Result<Vec<String>> {
         let Self { feature, prefixes } = self;
         let of_the_tier = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let mut found = Vec::new();
@@ -51,7 +46,7 @@ impl Declared {
                 bail!("the test {} of {} lacks required-features = [\"{feature}\"]", test.name, package.name);
             }
             if declared {
-                found.push(package.name.to_string());
+                found.push(format!("{}/{feature}", package.name));
             }
         }
         if found.is_empty() {
@@ -70,16 +65,16 @@ mod tests {
     const COMPLETE: &str = "[features]\nservice-tests = []\n[[test]]\nname = 'rabbitmq_a'\nrequired-features = ['service-tests']\n";
 
     fn found_in(fixture: &Fixture) -> Result<Vec<String>> {
-        TIER.packages(fixture.workspace().metadata())
+        TIER.features(fixture.workspace().metadata())
     }
 
     #[test]
     fn finds_the_packages_that_declare_the_feature() {
         let fixture = Fixture::new().member("plain", "").member("b", COMPLETE).file("members/b/tests/rabbitmq_a.rs", "");
-        let packages = found_in(&fixture).unwrap();
-        assert_eq!(packages, ["b"]);
-        let words: Vec<_> = TIER.command(&packages).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert_eq!(words.join(" "), "test --no-fail-fast --package b --features b/service-tests --test rabbitmq_* --test registry_*");
+        let features = found_in(&fixture).unwrap();
+        assert_eq!(features, ["b/service-tests"]);
+        let words: Vec<_> = TIER.command(&features).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert_eq!(words.join(" "), "test --no-fail-fast --workspace --features b/service-tests --test rabbitmq_* --test registry_*");
     }
 
     #[test]

@@ -62,7 +62,10 @@ pub(super) struct Real {
 impl Real {
     pub(super) fn run(self) -> Result<Outcome> {
         let workspace = Workspace::load(&crate::cargo::workspace_root())?;
-        let packages = self.tests.packages(workspace.metadata())?;
+        let mut features = Vec::new();
+        for tier in [SERVICES, TOOLS, CRIU, CLUSTER] {
+            features.extend(tier.tests.features(workspace.metadata())?);
+        }
         for provide in self.needs {
             match provide()? {
                 Outcome::Passed => {}
@@ -75,7 +78,7 @@ impl Real {
                 failed => return Ok(failed),
             }
         }
-        let mut tests = self.tests.command(&packages);
+        let mut tests = self.tests.command(&features);
         if self.one_at_a_time {
             tests.args(["--", "--test-threads=1"]);
         }
