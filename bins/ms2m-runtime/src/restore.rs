@@ -12,7 +12,7 @@ use crate::config::Config;
 
 /// The pod's annotation that names the migration.
 const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
-/// The one that names the container, where not all of the pod wait.
+/// The one that names the containers, separated by commas, where not all of the pod wait.
 const RESTORE_CONTAINER: &str = "migration.ms2m.io/restore-container";
 /// What containerd and CRI-O write into a container's configuration.
 const TYPES: [&str; 2] = ["io.kubernetes.cri.container-type", "io.kubernetes.cri-o.ContainerType"];
@@ -32,7 +32,7 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
     let missing =
         |what: &str| Error::fatal(ErrorKind::Invalid, format!("the engine has not written the {what} into the container's annotations"));
     let (container, pod) = (any(NAMES).ok_or_else(|| missing("container's name"))?, any(PODS).ok_or_else(|| missing("pod's UID"))?);
-    if given.annotation(RESTORE_CONTAINER).is_some_and(|restored| restored != container) {
+    if given.annotation(RESTORE_CONTAINER).is_some_and(|restored| !restored.split(',').any(|restored| restored == container)) {
         return Ok(false);
     }
     let hello = given.hello(migration, container, pod)?;
@@ -44,10 +44,10 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
         Order::Refuse { reason } => {
             Err(Error::fatal(ErrorKind::Cancelled, format!("the copy is not made: {reason}")).with("migration", &hello.migration))
         }
-        Order::Restore { directory, manifest } => {
+        Order::Restore { directory, manifest, connected } => {
             let Verb::Create { options, .. } = &call.verb else { return Ok(Duration::ZERO) };
             let options = (call.global.clone(), options.clone());
-            block_on(given.restore(&runtime(config, call), options, (directory, *manifest), RESTORE_WITHIN))
+            block_on(given.restore(&runtime(config, call), options, (directory, *manifest), connected, RESTORE_WITHIN))
         }
     })?;
     Ok(true)

@@ -27,7 +27,7 @@ const STREAM_BYTES: u64 = 4096;
 ///
 /// # Errors
 /// [`ErrorKind::Unavailable`] when the two ends of a connection do not fit together: something was under way while they were dumped.
-pub(super) fn close_outer(containers: &[Arrived], network: &Namespace) -> Result<()> {
+pub(crate) fn close_outer(containers: &[Arrived], network: &Namespace) -> Result<()> {
     let mut found = Vec::new();
     for container in containers {
         let image = read(&container.images().join(FILES), limits::IMAGE_BYTES)?;

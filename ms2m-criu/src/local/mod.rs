@@ -20,7 +20,7 @@ mod hostname;
 mod mount;
 mod namespace;
 mod network;
-mod push;
+pub(crate) mod push;
 pub(crate) mod record;
 pub(crate) mod restore;
 pub(crate) mod surroundings;
@@ -28,7 +28,8 @@ mod target;
 mod template;
 
 pub(crate) use self::mount::detach_below;
+pub(crate) use self::network::Namespace;
 pub use self::network::Network;
 pub use self::target::LocalTarget;
-pub(crate) use self::target::remove_bundle;
+pub(crate) use self::target::{blocking, remove_bundle};
 pub use self::template::{BaseRootfs, IDENTITY_FILE, Template};

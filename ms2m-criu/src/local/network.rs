@@ -34,7 +34,7 @@ const HANDLE: &str = "4d32:";
 
 /// A network namespace that is the copy's, and not the source's as well.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Namespace {
+pub(crate) struct Namespace {
     path: PathBuf,
     prepared: bool,
 }
@@ -47,6 +47,11 @@ impl Namespace {
             Network::Own => Some(Self { path: directory.join("network"), prepared: false }),
             Network::At(path) => Some(Self { path: path.clone(), prepared: true }),
         }
+    }
+
+    /// That of a pod.
+    pub(crate) fn of_pod(path: PathBuf) -> Self {
+        Self { path, prepared: true }
     }
 
     /// Its file.
@@ -83,18 +88,24 @@ impl Namespace {
     /// An end of a connection that is restored before the other one would meet nobody and be reset. By the queue of the interface, and
     /// not by a packet filter: that is in every kernel, it is for all protocols, TCP learns of the loss at once, and there is one thing
     /// to remove.
-    pub(super) fn lock(&self) -> Result<()> {
+    pub(crate) fn lock(&self) -> Result<()> {
         self.unlock()?;
         let lock = || run(Command::new("tc").args(["qdisc", "add", "dev", "lo", "root", "handle", HANDLE, "bfifo", "limit", "1"]));
-        self.within(lock).map_err(|error| {
-            let message =
-                "the copy's loopback interface cannot be locked; needs `tc` (iproute2), and an interface without a queue of its own";
-            Error::undo(ErrorKind::Unsupported, message).with("namespace", self.path.display()).caused_by(error)
-        })
+        self.within(lock).map_err(|error| self.cannot_be_locked(error))
+    }
+
+    /// Whether there is what locks it, as far as that can be known beforehand.
+    pub(crate) fn has_lock(&self) -> Result<()> {
+        self.within(|| run(Command::new("tc").args(["qdisc", "show", "dev", "lo"]))).map_err(|error| self.cannot_be_locked(error))
+    }
+
+    fn cannot_be_locked(&self, error: io::Error) -> Error {
+        let message = "the copy's loopback interface cannot be locked; needs `tc` (iproute2), and an interface without a queue of its own";
+        Error::undo(ErrorKind::Unsupported, message).with("namespace", self.path.display()).caused_by(error)
     }
 
     /// Lets packets pass again. Also fine when it is not locked, or does not exist.
-    pub(super) fn unlock(&self) -> Result<()> {
+    pub(crate) fn unlock(&self) -> Result<()> {
         let unlock = || {
             let shown = output(Command::new("tc").args(["qdisc", "show", "dev", "lo"]))?;
             match String::from_utf8_lossy(&shown).split_whitespace().any(|word| word == HANDLE) {

@@ -9,7 +9,7 @@ use rustix::net::sockopt;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 /// Lets the connections of these processes send at once. What has ended or is no connection is left out; nothing depends on it.
-pub(super) fn push(processes: &[i32]) {
+pub(crate) fn push(processes: &[i32]) {
     let mut done = BTreeSet::new();
     for &process in processes {
         let Some(pid) = Pid::from_raw(process) else { continue };

@@ -290,7 +290,7 @@ async fn unlock(network: Option<Namespace>) -> Result<()> {
 }
 
 /// File system calls on a thread where they may block.
-async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
     tokio::task::spawn_blocking(call).await.map_err(died)?
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ms2m_core::{Error, ErrorKind, Result};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde_json::Value;
 
 use super::wire::Hello;
@@ -89,10 +89,17 @@ impl GivenBundle {
             pod_uid: pod_uid.to_owned(),
             cgroup: self.bundle.cgroup.clone(),
             marker,
+            network: self.network(),
         })
     }
 
-    /// Has the runtime restore it. The standard streams are those of this process; `options` are the runtime's own for this command.
+    /// The network namespace that it joins.
+    fn network(&self) -> Option<PathBuf> {
+        let namespaces = self.spec.linux().as_ref()?.namespaces().as_ref()?;
+        namespaces.iter().find(|namespace| namespace.typ() == LinuxNamespaceType::Network)?.path().clone()
+    }
+
+    /// Has the runtime restore it, with the connections of its images where it is `connected`. The standard streams are those of this process; `options` are the runtime's own for this command.
     ///
     /// # Errors
     /// Nothing of it is left then.
@@ -101,6 +108,7 @@ impl GivenBundle {
         runtime: &Runtime,
         (global, options): (Vec<OsString>, Vec<OsString>),
         (directory, manifest): (PathBuf, ContainerManifest),
+        connected: bool,
         deadline: Duration,
     ) -> Result<Duration> {
         let begun = Instant::now();
@@ -114,7 +122,7 @@ impl GivenBundle {
             surroundings::prepare(&self.bundle, &template)?;
             cgroup.create()?;
             launched.create()?;
-            furnish(&self.bundle, &template, &arrived, false)?;
+            furnish(&self.bundle, &template, &arrived, connected)?;
             restore(runtime, &self.bundle, &arrived, &how, deadline.saturating_sub(begun.elapsed())).await?;
             cgroup.adopt(&launched)?;
             // The copy has its own hold on what was mounted for it.

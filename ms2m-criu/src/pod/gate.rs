@@ -246,6 +246,7 @@ mod tests {
             pod_uid: "uid".into(),
             cgroup: "c".into(),
             marker: PathBuf::from("/mark"),
+            network: None,
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
     }
 
     fn restore(directory: &str) -> Order {
-        Order::Restore { directory: directory.into(), manifest: Box::new(ContainerManifest::default()) }
+        Order::Restore { directory: directory.into(), manifest: Box::new(ContainerManifest::default()), connected: false }
     }
 
     async fn order(gate: &Gate, container: &str, directory: &str) -> Result<Duration> {

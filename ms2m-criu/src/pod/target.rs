@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
 
 use super::bundle::mark;
 use super::gate::Gate;
 use super::record::Record;
-use super::wire::Order;
+use super::wire::{Hello, Order};
 use crate::criu::{Criu, Version};
 use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
@@ -19,17 +18,20 @@ use crate::local::cgroup::Cgroup;
 use crate::local::check::Machine;
 use crate::local::record::{self, Kept as _};
 use crate::local::restore::launch_cgroup;
+use crate::local::{Namespace, blocking, connections, push};
 use crate::runtime::Flavor;
 
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
+/// Between two looks at what is restored already, while the next container comes.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The pod that was made for a copy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Copy {
     /// Its UID.
     pub pod_uid: String,
-    /// The containers that are restored. Others of the pod start fresh.
+    /// The containers that are restored, in the pod's order. Others of the pod start fresh.
     pub containers: Vec<String>,
 }
 
@@ -59,7 +61,10 @@ impl PodTarget {
     }
 
     /// Whether all containers of the copy live, and nobody is making one any more.
-    fn is_complete(record: &Record) -> Result<bool> {
+    fn is_complete(&self, record: &Record) -> Result<bool> {
+        if record.containers.len() < self.copy.containers.len() {
+            return Ok(false);
+        }
         for hello in &record.containers {
             let making = !Cgroup::named(&launch_cgroup(&hello.id)).processes()?.is_empty();
             if making || Cgroup::named(&hello.cgroup).processes()?.is_empty() {
@@ -69,13 +74,87 @@ impl PodTarget {
         Ok(!record.containers.is_empty())
     }
 
-    async fn make(&self, migration: &MigrationId, arrived: Vec<Arrived>, deadline: Duration) -> Result<()> {
-        let orders = arrived.into_iter().map(|Arrived { directory, manifest }| async move {
+    /// The pod's network, where more than one container of it moves: with the connections between them.
+    fn network(&self, record: &Record) -> Result<Option<Namespace>> {
+        let several = self.copy.containers.len() > 1;
+        let Some(first) = record.containers.first().filter(|_| several) else { return Ok(None) };
+        let path = first.network.clone().ok_or_else(|| {
+            let message = "the node's ms2m-runtime does not say which network the copy has; use programs of the same release on the node";
+            Error::fatal(ErrorKind::Unsupported, message).with("container", &first.container)
+        })?;
+        Ok(Some(Namespace::of_pod(path)))
+    }
+
+    /// One after the other: kubelet makes a container when the one before it runs. What moves with others meets nobody until the last one is there, so the pod's
+    /// loopback interface is locked until then.
+    async fn make(&self, migration: &MigrationId, record: &mut Record, arrived: Vec<Arrived>, deadline: Duration) -> Result<()> {
+        let begun = Instant::now();
+        let network = self.network(record)?;
+        let connected = network.is_some();
+        if let Some(network) = network.clone() {
+            let images = arrived.clone();
+            blocking(move || {
+                connections::close_outer(&images, &network)?;
+                network.lock()
+            })
+            .await?;
+        }
+        for Arrived { directory, manifest } in arrived {
             let name = manifest.name.clone();
-            self.gate.order(migration, &name, Order::Restore { directory, manifest: Box::new(manifest) }, deadline).await
-        });
-        // All of them to their end: who gives up early leaves something half-made.
-        join_all(orders).await.into_iter().try_for_each(|made| made.map(drop))
+            let left = || deadline.saturating_sub(begun.elapsed());
+            if !record.containers.iter().any(|hello| hello.container == name) {
+                let hello = self.comes(migration, &name, record, left()).await?;
+                record.containers.push(hello);
+                // Before it lives: whoever comes after a crash must find it.
+                record.store(&self.work_dir, migration)?;
+            }
+            let order = Order::Restore { directory, manifest: Box::new(manifest), connected };
+            self.gate.order(migration, &name, order, left()).await?;
+        }
+        if let Some(network) = network {
+            let mut living = Vec::new();
+            for hello in &record.containers {
+                living.extend(Cgroup::named(&hello.cgroup).processes()?);
+            }
+            blocking(move || {
+                network.unlock()?;
+                push::push(&living);
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The next container waits, while those before it live.
+    async fn comes(&self, migration: &MigrationId, name: &str, record: &Record, within: Duration) -> Result<Hello> {
+        let ends = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                for hello in &record.containers {
+                    match Cgroup::named(&hello.cgroup).processes() {
+                        Ok(processes) if processes.is_empty() => {
+                            let message = "a container of the copy has ended before the next one was there";
+                            return Error::undo(ErrorKind::Other, message).with("container", &hello.container);
+                        }
+                        Ok(_) => {}
+                        Err(error) => return error,
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            hello = self.gate.awaits(migration, name, &self.copy.pod_uid, within) => hello,
+            error = ends => Err(error),
+        }
+    }
+
+    /// Lets packets pass between the containers, where they were held back.
+    async fn unlock(&self, record: &Record) -> Result<()> {
+        match self.network(record)? {
+            Some(network) => blocking(move || network.unlock()).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends what may live of the copy, for certain.
@@ -84,7 +163,7 @@ impl PodTarget {
             Cgroup::named(&launch_cgroup(&hello.id)).kill(END).await?;
             Cgroup::named(&hello.cgroup).kill(END).await?;
         }
-        Ok(())
+        self.unlock(record).await
     }
 }
 
@@ -144,9 +223,14 @@ impl RestoreTarget for PodTarget {
         }
         record.criu = self.criu.version().await?.to_string();
         record.containers.clear();
-        for container in &self.copy.containers {
+        // kubelet makes the others when this one runs.
+        if let Some(first) = self.copy.containers.first() {
             let left = job.deadline.saturating_sub(begun.elapsed());
-            record.containers.push(self.gate.awaits(&job.migration, container, &self.copy.pod_uid, left).await?);
+            record.containers.push(self.gate.awaits(&job.migration, first, &self.copy.pod_uid, left).await?);
+            if let Some(network) = self.network(&record)? {
+                // Better known before anything is frozen.
+                blocking(move || network.has_lock()).await?;
+            }
         }
         record.store(&self.work_dir, &job.migration)
     }
@@ -159,7 +243,8 @@ impl RestoreTarget for PodTarget {
         let begun = Instant::now();
         let mut record = self.record(&job.migration)?;
         if record.ordered {
-            if Self::is_complete(&record)? {
+            if self.is_complete(&record)? {
+                self.unlock(&record).await?;
                 return Ok(Restored { copy: job.copy.clone(), restore: Duration::ZERO });
             }
             // Who was at it when the agent before this one ended. Its pod's containers are not made a second time.
@@ -178,12 +263,12 @@ impl RestoreTarget for PodTarget {
         record.ordered = true;
         record.store(&self.work_dir, &job.migration)?;
         let left = job.deadline.saturating_sub(begun.elapsed());
-        if let Err(error) = self.make(&job.migration, arrived, left).await {
+        if let Err(error) = self.make(&job.migration, &mut record, arrived, left).await {
             // No half-made copy may live on.
             self.end(&record).await?;
             return Err(error);
         }
-        if !Self::is_complete(&record)? {
+        if !self.is_complete(&record)? {
             self.end(&record).await?;
             return Err(Error::undo(ErrorKind::Other, "a container of the copy has ended as soon as it was restored"));
         }
@@ -220,7 +305,7 @@ mod tests {
 
     fn hello(cgroup: &str) -> Hello {
         let (migration, container) = (MigrationId::new("m-1").unwrap(), "main".to_owned());
-        Hello { migration, container, id: "c".into(), pod_uid: "u".into(), cgroup: cgroup.into(), marker: "/nowhere".into() }
+        Hello { migration, container, id: "c".into(), pod_uid: "u".into(), cgroup: cgroup.into(), marker: "/nowhere".into(), network: None }
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub struct Hello {
     pub cgroup: String,
     /// The file that says that this container is created as usual from now on.
     pub marker: PathBuf,
+    /// The file of the network namespace that it joins: its pod's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<PathBuf>,
 }
 
 /// The agent's answer.
@@ -37,6 +40,9 @@ pub enum Order {
         directory: PathBuf,
         /// What is in it.
         manifest: Box<ContainerManifest>,
+        /// Whether the connections that its images hold come up as they were. Who says so has locked them until their other ends are there.
+        #[serde(default)]
+        connected: bool,
     },
     /// Do not make it.
     Refuse {

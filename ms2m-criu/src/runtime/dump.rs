@@ -49,6 +49,8 @@ pub(super) struct Wish<'a> {
     pub(super) parent: Option<PathBuf>,
     /// Whether its network is that of another container of the checkpoint, too.
     pub(super) shares_network: bool,
+    /// What is the pod's and travels with another container of the checkpoint already, by where it is on this machine.
+    pub(super) carried: &'a HashSet<PathBuf>,
     /// Set when the container is frozen already.
     pub(super) freezer: Option<PathBuf>,
     pub(super) pre_dump: bool,
@@ -154,9 +156,8 @@ impl Files {
         let mut is_carried = |External { destination, kind }: &External| match kind {
             ExternalKind::Tmpfs { .. } => true,
             // What is mounted twice is one nevertheless.
-            ExternalKind::Bind if !wish.for_image => {
-                bound_from(container.spec(), destination).is_some_and(|source| is_of_the_pod(destination, source) && seen.insert(source))
-            }
+            ExternalKind::Bind if !wish.for_image => bound_from(container.spec(), destination)
+                .is_some_and(|source| is_of_the_pod(destination, source) && !wish.carried.contains(source) && seen.insert(source)),
             _ => false,
         };
         let volumes: Vec<_> = externals
@@ -182,6 +183,12 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// What of the container is its pod's, and travels with it, by where it is on this machine.
+pub(super) fn of_the_pod(container: &Container) -> impl Iterator<Item = PathBuf> {
+    let mounts = container.spec().mounts().iter().flatten();
+    mounts.filter_map(|mount| mount.source().clone().filter(|source| is_of_the_pod(mount.destination(), source)))
 }
 
 fn volume(directory: &Path, external: &External) -> PathBuf {

@@ -1,5 +1,6 @@
 //! [`RuntimeSource`].
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -221,6 +222,7 @@ impl RuntimeSource {
                 quiet::wait(&freezers).await?;
             }
         }
+        let mut carried = HashSet::new();
         let mut dumped: dump::Dumped = (Vec::new(), Duration::ZERO, dump::Figures::default());
         for member in &self.members {
             let gone = || Error::undo(ErrorKind::NotFound, "the container has ended").with("container", &member.id);
@@ -238,6 +240,7 @@ impl RuntimeSource {
                 directory: &directory.join("containers").join(&member.name),
                 images: &image_directory(part),
                 shares_network,
+                carried: &carried,
                 parent: parent.map(images),
                 freezer: freezer.map(|freezer| freezer.cgroup),
                 pre_dump: part != Part::Final,
@@ -250,6 +253,7 @@ impl RuntimeSource {
             dumped.0.push(manifest);
             dumped.1 = dumped.1.max(freeze);
             dumped.2.add(figures);
+            carried.extend(dump::of_the_pod(container));
         }
         if let Some(together) = together {
             dumped.1 = together.thaw()?;
