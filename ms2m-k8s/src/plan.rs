@@ -4,7 +4,10 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use kube::{Api, Client};
 use ms2m_core::{Error, ErrorKind, HandoverChoice, InstanceId, MigrationId, MigrationSpec, Result};
 
-use crate::api::{HandoverMode, MessageQueueConfig, STANDS_IN_FOR, StatefulMigration, StatefulMigrationSpec};
+use crate::api::annotations::CONTAINERS;
+use crate::api::{
+    CheckpointDriver, HandoverMode, MessageQueueConfig, RestoreDriver, STANDS_IN_FOR, StatefulMigration, StatefulMigrationSpec,
+};
 use crate::error;
 use crate::owner::Owner;
 use crate::pod::{Claims, SourcePod, copy_name, obstacles};
@@ -26,8 +29,10 @@ pub struct Plan {
     pub source_uid: String,
     /// Where it runs.
     pub source_node: String,
-    /// The container whose state moves.
+    /// The consumer's container.
     pub container: String,
+    /// The containers whose state moves, in the pod's order; the consumer's is one of them.
+    pub containers: Vec<String>,
     /// The copy's pod, which is also its host name.
     pub copy_pod: String,
     /// The Deployment of the source.
@@ -46,11 +51,13 @@ impl Plan {
         let spec = resource.spec.clone();
         let source = SourcePod::read(client, &namespace, &spec.source_pod).await?;
         let container = source.container(spec.container_name.as_deref())?.to_owned();
+        let containers = source.together(&container)?;
+        moves_as_asked(&spec, &containers)?;
         let owner = Owner::of(client, source.pod()).await?;
         let strategy = Strategy::choose(spec.migration_strategy, spec.target_node.as_deref(), &owner, &source)?;
         // A stand-in's way home may be as short as that.
         let target_node = spec.target_node.as_deref().filter(|_| !matches!(strategy, Strategy::Home { .. }));
-        let obstacles = obstacles(&source, &container, target_node, &claims(client, &source).await?);
+        let obstacles = obstacles(&source, &containers, target_node, &claims(client, &source).await?);
         if !obstacles.is_empty() {
             return Err(Error::fatal(ErrorKind::Unsupported, format!("the source cannot be migrated: {}", obstacles.join("; "))));
         }
@@ -69,7 +76,19 @@ impl Plan {
             Owner::Bare | Owner::StatefulSet { .. } => None,
         };
         let (source_uid, source_node) = (source.uid().to_owned(), source.node().unwrap_or_default().to_owned());
-        let plan = Self { migration, namespace, resource: name, spec, source_uid, source_node, container, copy_pod, deployment, strategy };
+        let plan = Self {
+            migration,
+            namespace,
+            resource: name,
+            spec,
+            source_uid,
+            source_node,
+            container,
+            containers,
+            copy_pod,
+            deployment,
+            strategy,
+        };
         Ok((plan, instance))
     }
 
@@ -85,6 +104,8 @@ impl Plan {
         };
         let copy_pod = status.target_pod.ok_or_else(|| missing("targetPod"))?;
         let strategy = Strategy::kept(status.stateful_set_name.as_deref(), &resource.spec.source_pod, &copy_pod);
+        let container = status.container_name.ok_or_else(|| missing("containerName"))?;
+        let containers = if status.container_names.is_empty() { vec![container.clone()] } else { status.container_names };
         Ok(Self {
             migration,
             namespace,
@@ -92,7 +113,8 @@ impl Plan {
             spec: resource.spec.clone(),
             source_uid: status.source_pod_uid.ok_or_else(|| missing("sourcePodUID"))?,
             source_node: status.source_node.ok_or_else(|| missing("sourceNode"))?,
-            container: status.container_name.ok_or_else(|| missing("containerName"))?,
+            container,
+            containers,
             copy_pod,
             deployment: status.deployment_name,
             strategy,
@@ -158,6 +180,24 @@ impl Plan {
     }
 }
 
+/// Whether that many containers can move by the drivers that are asked for.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for more than one by an image.
+fn moves_as_asked(spec: &StatefulMigrationSpec, containers: &[String]) -> Result<()> {
+    let field = match (spec.restore_driver, spec.checkpoint_driver) {
+        _ if containers.len() < 2 => return Ok(()),
+        (RestoreDriver::Image, _) => "restoreDriver: an image",
+        (_, CheckpointDriver::Kubelet) => "checkpointDriver: kubelet's checkpoint",
+        _ => return Ok(()),
+    };
+    let message = format!(
+        "{field} is of one container, and {} shall move together; leave it out, or name one in the annotation {CONTAINERS}",
+        containers.join(", ")
+    );
+    Err(Error::fatal(ErrorKind::Unsupported, message))
+}
+
 fn identity(resource: &StatefulMigration) -> Result<(MigrationId, String, String)> {
     let meta = &resource.metadata;
     let migration = MigrationId::new(meta.uid.clone().unwrap_or_default())?;
@@ -174,4 +214,31 @@ async fn claims(client: &Client, source: &SourcePod) -> Result<Claims> {
         found.insert(claim.claim_name.clone(), modes);
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn several_containers_do_not_move_by_an_image() {
+        let spec = |restore: &str, checkpoint: &str| {
+            serde_json::from_value::<StatefulMigrationSpec>(json!({
+                "sourcePod": "orders-1", "messageQueueConfig": { "queueName": "orders", "brokerUrl": "amqp://b" },
+                "restoreDriver": restore, "checkpointDriver": checkpoint,
+            }))
+            .unwrap()
+        };
+        let (one, two) = (["orders".to_owned()], ["orders", "cache"].map(str::to_owned));
+        for (restore, checkpoint, said) in [("Image", "Auto", "restoreDriver: "), ("Auto", "Kubelet", "checkpointDriver: ")] {
+            moves_as_asked(&spec(restore, checkpoint), &one).unwrap();
+            let error = moves_as_asked(&spec(restore, checkpoint), &two).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains(said) && error.to_string().contains("orders, cache"), "{error}");
+        }
+        moves_as_asked(&spec("Runtime", "Auto"), &two).unwrap();
+        moves_as_asked(&spec("Auto", "Auto"), &two).unwrap();
+    }
 }

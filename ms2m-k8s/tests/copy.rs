@@ -47,13 +47,17 @@ fn spec() -> Value {
     })
 }
 
+fn main() -> [String; 1] {
+    ["main".to_owned()]
+}
+
 fn source(spec: &Value) -> SourcePod {
     SourcePod::of(running(spec)).unwrap()
 }
 
 fn copy_of(source: &SourcePod, target_node: Option<&str>, runtime_class_name: Option<&str>) -> Value {
     let migration = MigrationId::new("m-1").unwrap();
-    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name, waits: Some("main") }
+    Copy { migration: &migration, name: &copy_name(source, &migration), target_node, runtime_class_name, waits: &["main".to_owned()] }
         .of(source)
         .unwrap()
 }
@@ -162,7 +166,7 @@ fn a_container_is_found_by_name_or_is_the_first() {
 
 #[test]
 fn what_cannot_follow_is_told() {
-    assert_eq!(obstacles(&source(&spec()), "main", Some("n2"), &Claims::new()), [""; 0]);
+    assert_eq!(obstacles(&source(&spec()), &main(), Some("n2"), &Claims::new()), [""; 0]);
     let volume = |volume: Value| json!({ "volumes": [volume] });
     let claim = || volume(json!({ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }));
     let container = |field: &str, value: Value| json!({ "containers": [{ "name": "main", field: value }] });
@@ -195,14 +199,14 @@ fn what_cannot_follow_is_told() {
     for (change, said) in cases {
         let mut spec = spec();
         spec.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        let found = obstacles(&source(&spec), "main", Some("n2"), &claims);
+        let found = obstacles(&source(&spec), &main(), Some("n2"), &claims);
         assert!(matches!(&found[..], [only] if only.contains(said)), "{change}: {found:?}");
     }
     let mut shared = spec();
     shared.as_object_mut().unwrap().extend(claim().as_object().unwrap().clone());
     let claims = BTreeMap::from([("data".to_owned(), vec!["ReadWriteMany".to_owned()])]);
-    assert_eq!(obstacles(&source(&shared), "main", None, &claims), [""; 0]);
-    assert!(obstacles(&source(&shared), "main", None, &Claims::new())[0].contains("is unknown"));
+    assert_eq!(obstacles(&source(&shared), &main(), None, &claims), [""; 0]);
+    assert!(obstacles(&source(&shared), &main(), None, &Claims::new())[0].contains("is unknown"));
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn a_pod_that_does_not_run_has_nothing_to_move() {
         let mut raw = running(&spec());
         let (parent, field) = path.rsplit_once('/').unwrap();
         raw.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(field.replace("~1", "/"), value);
-        let found = obstacles(&SourcePod::of(raw).unwrap(), "main", None, &Claims::new());
+        let found = obstacles(&SourcePod::of(raw).unwrap(), &main(), None, &Claims::new());
         assert!(matches!(&found[..], [only] if only.contains(said)), "{path}: {found:?}");
     }
 }

@@ -21,7 +21,7 @@ pub struct SourcePlace {
     pub namespace: String,
     /// The pod.
     pub pod: String,
-    /// Those of its containers that move, the consumer first.
+    /// Those of its containers that move, in the pod's order.
     pub members: Vec<Member>,
     /// Who takes it.
     #[serde(default, skip_serializing_if = "Taker::is_default")]
@@ -75,7 +75,7 @@ pub struct TargetPlace {
     pub pod: String,
     /// Its UID, so that one of its name that was made later is not taken for it.
     pub pod_uid: String,
-    /// The containers that are restored; others of the pod start fresh.
+    /// The containers that are restored, in the pod's order; others of the pod start fresh.
     pub containers: Vec<String>,
     /// Set when the container runtime makes the copy, from an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -116,7 +116,7 @@ impl NodeTargets for Nodes {
             namespace: placed.namespace.clone(),
             pod: placed.pod.clone(),
             pod_uid: placed.pod_uid.clone().unwrap_or_default(),
-            containers: vec![placed.container.clone()],
+            containers: placed.containers.clone(),
             image: None,
             from_node: self.plan.source_node.clone(),
         };

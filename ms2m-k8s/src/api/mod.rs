@@ -24,7 +24,7 @@ pub const MIGRATION_LABEL: &str = "migration.ms2m.io/migration";
 /// Annotation on a copy that waits for its checkpoint: the [`MigrationId`](ms2m_core::MigrationId). Taken away with the promotion, so that
 /// a later restart is one of the application itself.
 pub const RESTORE_FROM: &str = "migration.ms2m.io/restore-from";
-/// Annotation beside [`RESTORE_FROM`]: the container that is restored. The others of the pod start as they always do.
+/// Annotation beside [`RESTORE_FROM`]: the containers that are restored, separated by commas. The others of the pod start as they always do.
 pub const RESTORE_CONTAINER: &str = "migration.ms2m.io/restore-container";
 /// Annotation on a pod that was made from an image of a checkpoint: the application's own image, for which the container's image is another name since.
 pub const BASE_IMAGE: &str = "migration.ms2m.io/base-image";

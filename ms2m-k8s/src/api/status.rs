@@ -37,9 +37,12 @@ pub struct StatefulMigrationStatus {
     /// Its node, once it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_node: Option<String>,
-    /// The container whose state moves.
+    /// The consumer's container, whose state moves.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_name: Option<String>,
+    /// All containers whose state moves, in the pod's order, where that are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub container_names: Vec<String>,
     /// The StatefulSet that owns the source, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stateful_set_name: Option<String>,

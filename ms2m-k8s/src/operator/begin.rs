@@ -89,6 +89,7 @@ async fn accept(
     status.source_pod_uid = Some(plan.source_uid.clone());
     status.target_pod = Some(plan.copy_pod.clone());
     status.container_name = Some(plan.container.clone());
+    status.container_names = if plan.containers.len() > 1 { plan.containers.clone() } else { Vec::new() };
     status.deployment_name = plan.deployment.clone();
     status.stateful_set_name = plan.strategy.stateful_set().map(str::to_owned);
     let (written, drivers) = join(write(resources, resource, &status), context.factory.drivers(&plan)).await;

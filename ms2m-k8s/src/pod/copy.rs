@@ -47,8 +47,8 @@ pub struct Copy<'a> {
     pub target_node: Option<&'a str>,
     /// The class of runtime that can restore, in place of the source's own.
     pub runtime_class_name: Option<&'a str>,
-    /// The container that waits for its checkpoint when it is created, by ms2m-runtime.
-    pub waits: Option<&'a str>,
+    /// The containers that wait for their checkpoint when they are created, by ms2m-runtime.
+    pub waits: &'a [String],
 }
 
 impl Copy<'_> {
@@ -91,9 +91,9 @@ impl Copy<'_> {
         let kept = |key: &str| annotations::KEPT.contains(&key) || !NOT_ABOUT_THE_COPY.iter().any(|prefix| key.starts_with(prefix));
         let mut annotations: Map<String, Value> = source.raw()["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         annotations.retain(|key, _| kept(key));
-        if let Some(container) = self.waits {
+        if !self.waits.is_empty() {
             annotations.insert(RESTORE_FROM.to_owned(), self.migration.as_str().into());
-            annotations.insert(RESTORE_CONTAINER.to_owned(), container.into());
+            annotations.insert(RESTORE_CONTAINER.to_owned(), self.waits.join(",").into());
         }
         annotations
     }

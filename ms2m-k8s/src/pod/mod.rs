@@ -3,6 +3,7 @@
 mod copy;
 mod preflight;
 mod source;
+mod together;
 
 pub(crate) use copy::COPIES;
 pub use copy::{Copy, copy_name};

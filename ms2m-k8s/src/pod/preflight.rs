@@ -13,10 +13,10 @@ pub type Claims = BTreeMap<String, Vec<String>>;
 /// Volumes that are the same on every node, or whose content travels with the checkpoint.
 const FOLLOW: [&str; 9] = ["configMap", "secret", "downwardAPI", "projected", "emptyDir", "nfs", "cephfs", "image", "csi"];
 
-/// Why this pod cannot be migrated, each with what to do; empty when it can.
+/// Why this pod, of which these containers move, cannot be migrated, each with what to do; empty when it can.
 #[must_use]
-pub fn obstacles(source: &SourcePod, container: &str, target_node: Option<&str>, claims: &Claims) -> Vec<String> {
-    let mut found = standing(source, container);
+pub fn obstacles(source: &SourcePod, moved: &[String], target_node: Option<&str>, claims: &Claims) -> Vec<String> {
+    let mut found = standing(source, moved);
     let Some(spec) = &source.pod().spec else {
         found.push("the pod has no spec".to_owned());
         return found;
@@ -31,9 +31,9 @@ pub fn obstacles(source: &SourcePod, container: &str, target_node: Option<&str>,
             init.name
         ));
     }
-    for moved in spec.containers.iter().filter(|moved| moved.name == container) {
-        of_container(moved, &mut found);
-        of_parts(moved, spec, &mut found);
+    for container in spec.containers.iter().filter(|container| moved.contains(&container.name)) {
+        of_container(container, &mut found);
+        of_parts(container, spec, &mut found);
     }
     for (volume, raw) in spec.volumes.iter().flatten().zip(source.raw()["spec"]["volumes"].as_array().into_iter().flatten()) {
         found.extend(of_volume(volume, raw, claims));
@@ -41,7 +41,7 @@ pub fn obstacles(source: &SourcePod, container: &str, target_node: Option<&str>,
     found
 }
 
-fn standing(source: &SourcePod, container: &str) -> Vec<String> {
+fn standing(source: &SourcePod, moved: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let pod = source.pod();
     if pod.metadata.deletion_timestamp.is_some() {
@@ -54,8 +54,9 @@ fn standing(source: &SourcePod, container: &str) -> Vec<String> {
     if phase != "Running" {
         found.push(format!("the pod is {phase}: only a Running one has a state to move"));
     }
-    let runs = source.status_of(container).and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some());
-    if !runs {
+    let runs =
+        |container: &str| source.status_of(container).and_then(|status| status.state.as_ref()).is_some_and(|state| state.running.is_some());
+    for container in moved.iter().filter(|container| !runs(container)) {
         found.push(format!("container {container} does not run: see its log"));
     }
     found

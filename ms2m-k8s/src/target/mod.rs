@@ -47,8 +47,8 @@ pub struct Placed {
     pub pod: String,
     /// Which one of that name; `None` before there is one, when the node only learns what it has to expect.
     pub pod_uid: Option<String>,
-    /// The container that wakes with the state.
-    pub container: String,
+    /// The containers that wake with their state, in the pod's order.
+    pub containers: Vec<String>,
     /// The application's own image, where the node's container runtime makes the copy from an image of the checkpoint.
     pub base_image: Option<String>,
 }
@@ -150,7 +150,7 @@ impl KubeTarget {
             namespace: self.plan.namespace.clone(),
             pod: self.plan.copy_pod.clone(),
             pod_uid: Some(pod.metadata.uid.clone()?),
-            container: self.plan.container.clone(),
+            containers: self.plan.containers.clone(),
             base_image: pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(BASE_IMAGE).cloned()),
         })
     }

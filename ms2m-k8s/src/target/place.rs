@@ -95,7 +95,7 @@ impl KubeTarget {
             name: &plan.copy_pod,
             target_node: plan.spec.target_node.as_deref(),
             runtime_class_name: self.runtime_class_name.as_deref(),
-            waits: (!self.from_image).then_some(plan.container.as_str()),
+            waits: if self.from_image { &[] } else { &plan.containers },
         };
         let mut pod = copy.of(&source)?;
         if self.from_image {
@@ -131,8 +131,8 @@ impl KubeTarget {
         let found = resources.get_opt(&self.plan.resource).await.map_err(|error| error::api(error, "read where the copy is"))?;
         let ours = found.filter(|found| found.metadata.uid.as_deref() == Some(self.plan.migration.as_str()));
         let node = ours.and_then(|ours| ours.status).and_then(|status| status.target_node);
-        let (namespace, pod, container) = (self.plan.namespace.clone(), self.plan.copy_pod.clone(), self.plan.container.clone());
-        Ok(node.map(|node| Placed { node, namespace, pod, pod_uid: None, container, base_image: None }))
+        let (namespace, pod, containers) = (self.plan.namespace.clone(), self.plan.copy_pod.clone(), self.plan.containers.clone());
+        Ok(node.map(|node| Placed { node, namespace, pod, pod_uid: None, containers, base_image: None }))
     }
 
     /// Says where the copy is, before its node is asked for anything: that is what the node's agent goes by.

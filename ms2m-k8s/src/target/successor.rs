@@ -62,7 +62,7 @@ impl SuccessorTarget {
             namespace: self.plan.namespace.clone(),
             pod: self.successor.name.clone(),
             pod_uid,
-            container: self.plan.container.clone(),
+            containers: self.plan.containers.clone(),
             base_image: None,
         }
     }

@@ -31,6 +31,11 @@ impl Chosen {
             (RestoreDriver::Auto, CheckpointDriver::Kubelet) => true,
             (RestoreDriver::Auto, _) => plan.strategy == Strategy::Shadow && only_from_images(client, nodes, plan).await?,
         };
+        if from_image && plan.containers.len() > 1 {
+            let message = "restoreDriver: the target node has no ms2m-runtime, and an image is of one container; install it there, name another node, or let \
+                           one container move";
+            return Err(Error::fatal(ErrorKind::Unsupported, message).with("containers", plan.containers.join(", ")));
+        }
         if from_image && spec.pre_dump.enabled {
             let message = "preDump: a checkpoint that becomes an image travels whole; leave it out, or write restoreDriver: Runtime";
             return Err(Error::fatal(ErrorKind::Unsupported, message));

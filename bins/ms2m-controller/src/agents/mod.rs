@@ -64,11 +64,12 @@ impl Agents {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let id = pod.as_ref().and_then(|pod| container_id(pod, &plan.container));
-        let known = id.is_some();
-        let member = Member { name: plan.container.clone(), id: id.unwrap_or_else(|| gone(&plan.migration)) };
+        let ids: Vec<_> = plan.containers.iter().map(|name| pod.as_ref().and_then(|pod| container_id(pod, name))).collect();
+        let known = ids.iter().any(Option::is_some);
+        let member = |(name, id): (&String, Option<String>)| Member { name: name.clone(), id: id.unwrap_or_else(|| gone(&plan.migration)) };
+        let members = plan.containers.iter().zip(ids).map(member).collect();
         let (migration, namespace, pod) = (plan.migration.clone(), plan.namespace.clone(), plan.spec.source_pod.clone());
-        Ok((SourcePlace { migration, namespace, pod, members: vec![member], taker }, known))
+        Ok((SourcePlace { migration, namespace, pod, members, taker }, known))
     }
 }
 

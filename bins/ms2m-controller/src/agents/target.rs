@@ -46,7 +46,7 @@ impl NodeTargets for AgentTargets {
             namespace: placed.namespace.clone(),
             pod: placed.pod.clone(),
             // Without a pod there is nothing that could wait.
-            containers: placed.pod_uid.iter().map(|_| placed.container.clone()).collect(),
+            containers: placed.pod_uid.iter().flat_map(|_| placed.containers.clone()).collect(),
             image: placed.base_image.clone().map(|base| FromImage { base }),
             pod_uid: placed.pod_uid.clone().unwrap_or_default(),
             from_node: self.source_node.clone(),
