@@ -36,11 +36,13 @@ pub(crate) async fn examine(question: &Question<'_>) -> Result<Vec<Check>> {
     let namespace = client.default_namespace().to_owned();
     let source = SourcePod::read(&client, &namespace, question.pod).await?;
     let pod = source.pod();
-    let moved = source.container(container(pod))?.to_owned();
+    let consumer = source.container(container(pod))?;
+    // An annotation that is wrong has a line of its own, of the plan's.
+    let moved = source.together(consumer).unwrap_or_else(|_| vec![consumer.to_owned()]);
     let mut checks = movable(&client, question, &source).await;
     checks.push(owner(&client, pod).await);
     checks.extend(shape::checks(pod, &moved));
-    checks.extend(probes::checks(pod, &moved));
+    checks.extend(moved.iter().flat_map(|moved| probes::checks(pod, moved)));
     checks.push(queue(pod));
     checks.extend(broker::checks(&client, &namespace, pod).await);
     checks.push(under_way(&client, question.pod).await);

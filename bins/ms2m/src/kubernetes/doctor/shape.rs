@@ -3,13 +3,17 @@
 use k8s_openapi::api::core::v1::Pod;
 use ms2m_criu::check::Check;
 
-pub(super) fn checks(pod: &Pod, moved: &str) -> Vec<Check> {
+pub(super) fn checks(pod: &Pod, moved: &[String]) -> Vec<Check> {
     let Some(spec) = &pod.spec else { return Vec::new() };
-    let mut checks = vec![Check::ok("container", format!("{moved} moves with the state in its memory"))];
-    for other in spec.containers.iter().filter(|other| other.name != moved) {
+    let told = |name: &String| match moved.len() {
+        1 => format!("{name} moves with the state in its memory"),
+        _ => format!("{name} moves with the state in its memory, and with its TCP connections to the others that move"),
+    };
+    let mut checks: Vec<_> = moved.iter().map(|name| Check::ok("container", told(name))).collect();
+    for other in spec.containers.iter().filter(|other| !moved.contains(&other.name)) {
         checks.push(
             Check::warn("container", format!("{} starts afresh beside the copy: the state in its memory stays behind", other.name))
-                .remedy("nothing, where it has none; the state of another container moves by the annotation migration.ms2m.io/container"),
+                .remedy("nothing, where it has none; its state moves along when the annotation migration.ms2m.io/containers names it beside the consumer"),
         );
     }
     let inits: Vec<_> = spec.init_containers.iter().flatten().map(|init| init.name.as_str()).collect();
@@ -34,14 +38,31 @@ mod tests {
     #[test]
     fn everything_that_is_in_the_pod_is_spoken_for() {
         let pod = serde_json::from_value(json!({
-            "spec": { "initContainers": [{ "name": "schema" }], "containers": [{ "name": "orders" }, { "name": "logs" }] },
+            "spec": {
+                "initContainers": [{ "name": "schema" }], "containers": [{ "name": "orders" }, { "name": "logs" }, { "name": "cache" }],
+            },
             "status": { "containerStatuses": [{ "name": "orders", "image": "", "imageID": "", "ready": true, "restartCount": 3 }] },
         }))
         .unwrap();
-        let told: Vec<_> = checks(&pod, "orders").iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), 4, "{told:?}");
-        for (line, word) in told.iter().zip(["orders moves", "logs starts afresh", "schema will not", "3 times"]) {
-            assert!(line.contains(word), "{line}");
+        let told = |moved: &[&str]| -> Vec<String> {
+            let moved: Vec<_> = moved.iter().map(|name| (*name).to_owned()).collect();
+            checks(&pod, &moved).iter().map(ToString::to_string).collect()
+        };
+        for (moved, words) in [
+            (
+                &["orders"][..],
+                ["orders moves with the state in its memory", "logs starts afresh", "cache starts afresh", "schema will not", "3 times"],
+            ),
+            (
+                &["orders", "cache"],
+                ["orders moves", "cache moves with the state in its memory, and with its TCP", "logs starts afresh", "schema", "3 times"],
+            ),
+        ] {
+            let told = told(moved);
+            assert_eq!(told.len(), words.len(), "{told:?}");
+            for (line, word) in told.iter().zip(words) {
+                assert!(line.contains(word), "{line}");
+            }
         }
     }
 }
