@@ -9,6 +9,8 @@ use bytes::Bytes;
 use ms2m_consumer::{Context, Determinism, Effects, Handler, Message};
 use ms2m_core::{Error, ErrorKind, Result};
 
+use crate::beside::Beside;
+
 /// How often each key was seen.
 #[derive(Debug, Default)]
 pub(crate) struct Counter {
@@ -17,6 +19,8 @@ pub(crate) struct Counter {
     ballast: Vec<u8>,
     /// Gets each count as a line.
     ledger: Option<File>,
+    /// Counts the messages, too.
+    beside: Option<Beside>,
 }
 
 const PAGE_BYTES: usize = 4096;
@@ -35,6 +39,12 @@ impl Counter {
         let cannot = |error| Error::fatal(ErrorKind::Invalid, "the ledger cannot be opened").with("file", file.display()).caused_by(error);
         self.ledger = Some(opened.map_err(cannot)?);
         Ok(self)
+    }
+
+    /// Has this one number each message.
+    pub(crate) fn with_beside(mut self, beside: Beside) -> Self {
+        self.beside = Some(beside);
+        self
     }
 
     fn write_down(&mut self, key: &str, count: u64) {
@@ -67,6 +77,10 @@ impl Handler for Counter {
         let count = *count;
         self.touch(count);
         self.write_down(key, count);
+        if let Some(beside) = &mut self.beside {
+            // It moves with this one, so it has counted the same.
+            beside.ask(key).await.expect("the one beside has counted the same");
+        }
         let id = properties.message_id.as_deref().unwrap_or_default();
         Effects::one(format!("{key}={count} {id}"))
     }

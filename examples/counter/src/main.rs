@@ -12,6 +12,7 @@
 //! when it is parked, and another `counter --restore FILE` starts as the copy; without, the process is checkpointed from outside
 //! (CRIU) and needs no more than the identity file.
 
+mod beside;
 mod counter;
 mod options;
 
@@ -42,6 +43,7 @@ async fn consume(options: options::Options) -> ms2m_core::Result<Outcome> {
     let broker = Arc::new(RabbitMq::new(config)?);
     let counter = counter::Counter::with_ballast(options.ballast_mib.into());
     let counter = if let Some(file) = &options.ledger { counter.with_ledger(file)? } else { counter };
+    let counter = if let Some(address) = &options.beside { counter.with_beside(beside::Beside::connect(address).await?) } else { counter };
     let mut consumer = Consumer::builder(broker.clone(), options.queue(), counter)
         .identity(Identity::file(options.identity_file))
         .prefetch(options.prefetch);

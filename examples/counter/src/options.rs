@@ -39,6 +39,9 @@ pub(crate) struct Options {
     /// A file that gets each count as a line, as the logs and databases of a real service would.
     #[arg(long)]
     pub(crate) ledger: Option<PathBuf>,
+    /// The address of a `tally` in another container of the pod, which numbers each message, over one connection that is never made again.
+    #[arg(long, conflicts_with = "snapshots")]
+    pub(crate) beside: Option<String>,
     /// A directory for snapshots, instead of a checkpoint from outside.
     #[arg(long, env = "MS2M_SNAPSHOTS")]
     pub(crate) snapshots: Option<PathBuf>,
