@@ -13,6 +13,7 @@ mod operator;
 mod publish;
 mod stage;
 mod table;
+mod together;
 
 use std::collections::BTreeMap;
 

@@ -49,6 +49,21 @@ pub(crate) fn deployment_with_more(image: &str, arguments: &[&str]) -> Value {
     deployment
 }
 
+/// Where the tally of [`deployment_of_several`] listens.
+pub(crate) const TALLY: &str = "127.0.0.1:7001";
+
+/// The same with two tallies before it: nobody asks the first, which starts fresh; the counter asks the other, and they move together.
+pub(crate) fn deployment_of_several((counter, tally): (&str, &str), arguments: &[&str]) -> Value {
+    let mut deployment = deployment(counter, arguments);
+    let spec = &mut deployment["spec"]["template"]["spec"];
+    let counter = spec["containers"][0].take();
+    let tally = |name: &str, address: &str| json!({"name": name, "image": tally, "args": [address]});
+    spec["containers"] = json!([tally("fresh", "127.0.0.1:7002"), tally("tally", TALLY), counter]);
+    deployment["spec"]["template"]["metadata"]["annotations"] =
+        json!({"migration.ms2m.io/container": "counter", "migration.ms2m.io/containers": "counter,tally"});
+    deployment
+}
+
 /// A Deployment of one counter, on the first node for a start: nothing holds it there.
 pub(crate) fn deployment(image: &str, arguments: &[&str]) -> Value {
     json!({

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::audit;
-use crate::manifests::{LEDGER, UID_FILE, deployment, deployment_with_more, stateful_set};
+use crate::manifests::{LEDGER, TALLY, UID_FILE, deployment, deployment_of_several, deployment_with_more, stateful_set};
 use crate::operator::{Operator, cluster, cluster_of};
 use crate::publish::{PUBLISHERS, publish};
 
@@ -57,6 +57,8 @@ pub(crate) enum Workload {
     Deployment,
     /// One whose pods have other containers and a volume beside the consumer.
     DeploymentWithMore,
+    /// One of whose pods two containers move together, and one starts fresh.
+    DeploymentOfSeveral,
     /// As `ms2m migrate --strategy` takes it.
     StatefulSet(&'static str),
 }
@@ -64,7 +66,7 @@ pub(crate) enum Workload {
 impl Workload {
     fn owner(self) -> &'static str {
         match self {
-            Self::Deployment | Self::DeploymentWithMore => "ReplicaSet",
+            Self::Deployment | Self::DeploymentWithMore | Self::DeploymentOfSeveral => "ReplicaSet",
             Self::StatefulSet(_) => "StatefulSet",
         }
     }
@@ -178,6 +180,11 @@ impl Stage {
                 let arguments = [arguments, &["--ledger", &ledger]].concat();
                 (deployment_with_more(&image, &arguments), "deployment/orders")
             }
+            Workload::DeploymentOfSeveral => {
+                let tally = self.cluster.push("tally", &Image::of(workspace_program("counter", "tally").unwrap())).unwrap();
+                let arguments = [arguments, &["--beside", TALLY]].concat();
+                (deployment_of_several((&image, &tally), &arguments), "deployment/orders")
+            }
             Workload::StatefulSet(_) => {
                 let arguments = [arguments, &["--identity-file", UID_FILE]].concat();
                 (stateful_set(&image, &arguments), "statefulset/orders")
@@ -258,9 +265,17 @@ impl Act<'_> {
 
     /// The consumer's container is killed, and starts as the application's own image does: in the same pod, with nothing in its memory.
     pub(crate) async fn crashes(&self) {
+        self.crashes_in("counter").await;
+    }
+
+    /// The same of any container.
+    pub(crate) async fn crashes_in(&self, container: &str) {
         let (name, _) = self.pod();
         let pod = self.stage.get(&["pod", &name]);
-        let container = |pod: &Value| pod["status"]["containerStatuses"][0].clone();
+        let container = |pod: &Value| {
+            let mut all = pod["status"]["containerStatuses"].as_array().unwrap().iter();
+            all.find(|status| status["name"] == container).unwrap().clone()
+        };
         let (node, before) = (if pod["spec"]["nodeName"] == "n1" { Node::N1 } else { Node::N2 }, container(&pod));
         let id = before["containerID"].as_str().unwrap().trim_start_matches("containerd://");
         let mut kill = self.stage.cluster.node(node, "ctr");
@@ -275,6 +290,21 @@ impl Act<'_> {
             sleep(LOOK).await;
         };
         assert_eq!(after["restartCount"], 1, "{after:#}");
+    }
+
+    /// What a container of the consumer's pod has said, line by line.
+    pub(crate) fn said(&self, container: &str) -> Vec<String> {
+        let (name, _) = self.pod();
+        let log = self.stage.cluster.kubectl(&["logs", &name, "--container", container]).unwrap();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// How often containers of the consumer's pod have been restarted.
+    pub(crate) fn restarts(&self) -> u64 {
+        let (name, _) = self.pod();
+        let pod = self.stage.get(&["pod", &name]);
+        let all = pod["status"]["containerStatuses"].as_array().unwrap().iter();
+        all.map(|status| status["restartCount"].as_u64().unwrap()).sum()
     }
 
     /// The ledger in the volume of the consumer's pod, line by line, as its node has it on its disk.
