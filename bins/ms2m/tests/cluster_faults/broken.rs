@@ -13,7 +13,7 @@ fn soon() -> Value {
 
 pub(crate) async fn cases(play: &Play<'_>) {
     for (what, at) in [("the agent of the source does not run", false), ("no agent runs on the target", true)] {
-        play.case(what, soon(), &[Source], &[], async |moves| {
+        play.case(what, soon(), &[Source], &["the agent cannot be reached; does it run there"], async |moves| {
             let name = if at { moves.to } else { moves.from };
             moves.stop(name);
             moves.begin().await;
@@ -22,7 +22,8 @@ pub(crate) async fn cases(play: &Play<'_>) {
         })
         .await;
     }
-    play.case("the target's disk has no room", soon(), &[Source], &[], async |moves| {
+    let says = ["the target's disk has no room for the checkpoint; make room there, or move to another node"];
+    play.case("the target's disk has no room", soon(), &[Source], &says, async |moves| {
         moves.stop(moves.to);
         moves.launch(moves.to, &["--free-bytes-min", "1152921504606846976"]);
         moves.begin().await;
