@@ -15,7 +15,7 @@ pub enum DigestAlgorithm {
     /// SHA-256 (FIPS 180-4): what registries and the tools of images know.
     #[default]
     Sha256,
-    /// BLAKE3 with its 32 bytes: some ten times as fast where the processor has no SHA instructions, and registered by the OCI image
+    /// BLAKE3 with its 32 bytes: faster where the processor has no SHA instructions, and registered by the OCI image
     /// specification since 1.1.1. For bytes that go from one ms2m to another.
     Blake3,
 }
