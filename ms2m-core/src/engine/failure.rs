@@ -65,9 +65,7 @@ impl MigrationState {
 
     /// Rolling back gives the queue to the source, so first it is looked whether there still is one.
     pub(super) fn look_after_source(&mut self, call: &Outstanding, reason: String, now: Timestamp) {
-        if self.doubt.as_ref().is_none_or(|doubt| doubt.call.step == Step::Resume) {
-            self.doubt = Some(Doubt { call: *call, reason });
-        }
+        self.doubt.get_or_insert(Doubt { calls: Vec::new(), reason }).calls.push(*call);
         self.forget(Step::WatchSource);
         self.issue(Step::WatchSource, now);
     }

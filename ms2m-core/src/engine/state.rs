@@ -132,10 +132,12 @@ pub struct Outstanding {
     pub since: Timestamp,
 }
 
-/// A call that failed for good once a checkpoint existed. Perhaps only because the source has died: it is looked after first.
+/// Calls that failed for good once a checkpoint existed. Perhaps only because the source has died: it is looked after first.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Doubt {
-    pub(super) call: Outstanding,
+    /// All of them: should the source have died, each is needed.
+    pub(super) calls: Vec<Outstanding>,
+    /// Of the first one.
     pub(super) reason: String,
 }
 

@@ -65,8 +65,11 @@ impl MigrationState {
                 self.forget(Step::HandOver);
                 self.enter(Phase::Finalizing, now);
                 self.issue(Step::HandOver, now);
-            } else if let Some(doubt) = doubt.filter(|doubt| !matches!(doubt.call.step, Step::Resume | Step::WatchCopy)) {
-                self.repeat(&doubt.call, now);
+            } else {
+                let failed = doubt.map(|doubt| doubt.calls).unwrap_or_default();
+                for call in failed.iter().filter(|call| !matches!(call.step, Step::Resume | Step::WatchCopy)) {
+                    self.repeat(call, now);
+                }
             }
         } else if !self.is_outstanding(Step::Checkpoint) {
             self.undo(SOURCE_DIED_TOO_EARLY.to_owned(), false, now);

@@ -175,3 +175,25 @@ fn a_smooth_migration_asks_for_each_call_once_and_in_order() {
         ]
     );
 }
+
+#[test]
+fn each_of_two_calls_that_failed_before_the_source_was_found_dead_is_made_again() {
+    let mut world = World::new(true, 0);
+    world.tell(&Event::Start);
+    for step in [Step::Prepare, Step::Begin, Step::Park, Step::Checkpoint, Step::Resume] {
+        world.answer_to(step, How::Well);
+    }
+    world.answer_to(Step::AwaitReady, How::Fatal);
+    world.answer_to(Step::Send(Part::Final), How::Fatal);
+    world.source_lives = false;
+    for step in [Step::WatchSource, Step::AwaitReady, Step::Send(Part::Final), Step::Restore] {
+        world.answer_to(step, How::Well);
+    }
+    let mut turns = 0;
+    while !world.state.is_final() {
+        turns += 1;
+        world.answer(turns, How::Well);
+    }
+    assert_eq!(world.state.phase(), Phase::Completed);
+    world.check_end();
+}

@@ -169,6 +169,12 @@ impl World {
         self.tell(&event);
     }
 
+    /// The outstanding call of a step answers.
+    pub(crate) fn answer_to(&mut self, step: Step, how: How) {
+        let at = self.effects.iter().position(|effect| effect.key.step == step);
+        self.answer(at.unwrap_or_else(|| panic!("{step} is not outstanding")), how);
+    }
+
     /// From the moment of asking on it may happen at any time, even when nobody waits for it any more.
     fn ask(&mut self, effect: &Effect) {
         match effect.call {
