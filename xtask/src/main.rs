@@ -51,8 +51,9 @@ fn main() -> ExitCode {
     match task {
         Task::Test { tier: Some(tier) } => tier.run(&mut steps),
         Task::Test { tier: None } => {
+            let early = provide::Early::begin();
             check::run(&mut steps);
-            tiers::run_all(&mut steps);
+            tiers::run_all(&mut steps, early);
         }
         Task::Check { part: Some(part) } => part.run(&mut steps),
         Task::Check { part: None } => check::run(&mut steps),

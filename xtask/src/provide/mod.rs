@@ -12,7 +12,7 @@ use crate::steps::Outcome;
 pub(crate) use self::container_tools::container_tools;
 pub(crate) use self::programs::{OF_CLUSTER_TESTS, PROGRAMS, static_debug_programs, static_programs};
 pub(crate) use self::service::{program, rabbitmq, registry};
-pub(crate) use self::testbed::{helm, kubernetes, root_user, sid_root, virtual_machine};
+pub(crate) use self::testbed::{Early, helm, kubernetes, root_user, sid_root, virtual_machine};
 
 /// A component of the Rust toolchain, found by the cargo command it brings.
 pub(crate) fn component(name: &str, command: &[&str]) -> Outcome {

@@ -1,6 +1,6 @@
 //! What takes minutes to build and is kept outside the clone, by the scripts of `testbed/`.
 
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::Result;
 
@@ -40,6 +40,33 @@ pub(crate) fn kubernetes() -> Result<Outcome> {
 /// Helm, likewise.
 pub(crate) fn helm() -> Result<Outcome> {
     built_by("helm", "Helm")
+}
+
+/// What Go compiles, begun before it is needed and in the time that the other steps leave; whoever needs it waits for it.
+#[derive(Debug)]
+pub(crate) struct Early(Vec<Child>);
+
+impl Early {
+    pub(crate) fn begin() -> Self {
+        let mut begun = Vec::new();
+        if rustix::process::geteuid().is_root() {
+            for script in ["cluster", "helm"] {
+                let setup = workspace_root().join("testbed").join(script);
+                let mut nice = Command::new("nice");
+                nice.args(["-n", "19"]).arg(setup).arg("setup").stdout(Stdio::null()).stderr(Stdio::null());
+                // What it fails by is told when the tests that need it try again.
+                begun.extend(nice.spawn());
+            }
+        }
+        Self(begun)
+    }
+
+    /// Nothing of it runs any more.
+    pub(crate) fn wait(mut self) {
+        for child in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
 }
 
 /// What mmdebstrap builds.

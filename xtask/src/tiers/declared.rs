@@ -2,6 +2,7 @@
 //!
 //! They are the integration tests of a package with the tier's prefix, which require the tier's feature.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use anyhow::{Result, bail};
@@ -18,8 +19,7 @@ pub(super) struct Declared {
 }
 
 impl Declared {
-    /// One call for all packages, so that their tests are built together; with the features of all tiers, so that no tier builds again what
-    /// another has built.
+    /// One call for all packages, so that their tests are built together.
     pub(super) fn command(self, features: &[String]) -> Command {
         let mut command = cargo();
         command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
@@ -29,13 +29,16 @@ impl Declared {
         command
     }
 
+    fn has(self, test: &str) -> bool {
+        self.prefixes.iter().any(|prefix| test.starts_with(prefix))
+    }
+
     /// The feature in each package with such tests, `PACKAGE/FEATURE`. A half-declared one is an error: its tests would silently never run.
     pub(super) fn features(self, metadata: &Metadata) -> Result<Vec<String>> {
         let Self { feature, prefixes } = self;
-        let of_the_tier = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
         let mut found = Vec::new();
         for package in metadata.workspace_packages() {
-            let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test) && of_the_tier(&target.name));
+            let tests = package.targets.iter().filter(|target| target.kind.contains(&TargetKind::Test) && self.has(&target.name));
             let mut tests = tests.peekable();
             let declared = package.features.contains_key(feature);
             let has_tests = tests.peek().is_some();
@@ -54,6 +57,13 @@ impl Declared {
         }
         Ok(found)
     }
+}
+
+/// The integration tests that belong to none of these tiers.
+pub(super) fn of_no_tier(tiers: &[Declared], metadata: &Metadata) -> BTreeSet<String> {
+    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    let tests = targets.filter(|target| target.kind.contains(&TargetKind::Test)).map(|target| &target.name);
+    tests.filter(|name| !tiers.iter().any(|tier| tier.has(name))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -75,6 +85,12 @@ mod tests {
         assert_eq!(features, ["b/service-tests"]);
         let words: Vec<_> = TIER.command(&features).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
         assert_eq!(words.join(" "), "test --no-fail-fast --workspace --features b/service-tests --test rabbitmq_* --test registry_*");
+    }
+
+    #[test]
+    fn what_is_of_no_tier_is_found_by_its_name() {
+        let fixture = Fixture::new().member("a", COMPLETE).file("members/a/tests/rabbitmq_a.rs", "").file("members/a/tests/engine.rs", "");
+        assert!(of_no_tier(&[TIER], fixture.workspace().metadata()).into_iter().eq(["engine"]));
     }
 
     #[test]

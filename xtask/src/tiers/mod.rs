@@ -6,7 +6,7 @@ mod real;
 use clap::ValueEnum;
 
 use self::real::{CLUSTER, CRIU, SERVICES, TOOLS};
-use crate::cargo::cargo;
+use crate::provide::Early;
 use crate::steps::Steps;
 
 /// One tier of tests.
@@ -25,14 +25,17 @@ pub(crate) enum Tier {
 }
 
 /// Every tier.
-pub(crate) fn run_all(steps: &mut Steps) {
-    Tier::value_variants().iter().for_each(|tier| tier.run(steps));
+pub(crate) fn run_all(steps: &mut Steps, early: Early) {
+    let (quiet, busy): (Vec<&Tier>, _) = Tier::value_variants().iter().partition(|tier| matches!(tier, Tier::Criu | Tier::Cluster));
+    busy.into_iter().for_each(|tier| tier.run(steps));
+    early.wait();
+    quiet.into_iter().for_each(|tier| tier.run(steps));
 }
 
 impl Tier {
     pub(crate) fn run(self, steps: &mut Steps) {
         match self {
-            Self::Unit => steps.cargo("unit", cargo().args(["test", "--workspace", "--no-fail-fast"])),
+            Self::Unit => steps.run("unit", real::unit),
             Self::Services => steps.run("services", || SERVICES.run()),
             Self::Tools => steps.run("tools", || TOOLS.run()),
             Self::Criu => steps.run("criu", || CRIU.run()),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::declared::Declared;
+use super::declared::{self, Declared};
 use crate::cargo::cargo;
 use crate::provide;
 use crate::rules::Workspace;
@@ -48,6 +48,35 @@ pub(super) const CLUSTER: Real = Real {
     one_at_a_time: true,
 };
 
+/// With the features of all tiers, so that no tier builds again what another has built.
+fn features_of_all(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut features = Vec::new();
+    for tier in [SERVICES, TOOLS, CRIU, CLUSTER] {
+        features.extend(tier.tests.features(workspace.metadata())?);
+    }
+    Ok(features)
+}
+
+/// What needs nothing but cargo: all tests that belong to none of these tiers.
+pub(super) fn unit() -> Result<Outcome> {
+    let workspace = Workspace::load(&crate::cargo::workspace_root())?;
+    let features = features_of_all(&workspace)?;
+    let tiers = [SERVICES, TOOLS, CRIU, CLUSTER].map(|tier| tier.tests);
+    let all = || {
+        let mut command = cargo();
+        command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
+        command
+    };
+    let mut tests = all();
+    tests.args(["--lib", "--bins", "--examples"]);
+    for name in declared::of_no_tier(&tiers, workspace.metadata()) {
+        tests.args(["--test", &name]);
+    }
+    // One failure hides no other.
+    let (tests, doctests) = (execute(&mut tests)?, execute(all().arg("--doc"))?);
+    Ok(if tests == Outcome::Passed { doctests } else { tests })
+}
+
 /// One such tier.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Real {
@@ -62,10 +91,7 @@ pub(super) struct Real {
 impl Real {
     pub(super) fn run(self) -> Result<Outcome> {
         let workspace = Workspace::load(&crate::cargo::workspace_root())?;
-        let mut features = Vec::new();
-        for tier in [SERVICES, TOOLS, CRIU, CLUSTER] {
-            features.extend(tier.tests.features(workspace.metadata())?);
-        }
+        let features = features_of_all(&workspace)?;
         for provide in self.needs {
             match provide()? {
                 Outcome::Passed => {}
