@@ -1,6 +1,7 @@
 //! A Deployment's consumer moves from node to node of a real Kubernetes, on a real RabbitMQ, audited from outside of both.
 //!
-//! `MS2M_MIGRATIONS` says how often it moves (3 unless set); every run is printed.
+//! `MS2M_MIGRATIONS` says how often it moves (3 unless set), `MS2M_MEGABYTES` with how much state where it is held (27 unless set), `MS2M_PAUSE_S` how
+//! long it serves before it moves (0 unless set); every run is printed.
 
 #[path = "../criu_migrate/audit.rs"]
 mod audit;
@@ -16,13 +17,14 @@ mod table;
 mod together;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::publish::RATE;
 use crate::stage::{Act, Setting, Stage, Workload};
 use crate::table::Run;
 
-fn migrations() -> u32 {
-    std::env::var("MS2M_MIGRATIONS").ok().map_or(3, |number| number.parse().expect("a number of migrations"))
+fn number(variable: &str, unless_set: u32) -> u32 {
+    std::env::var(variable).map_or(unless_set, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {number}")))
 }
 
 /// The consumer moves to and fro while publishers go on.
@@ -34,7 +36,8 @@ fn moves(setting: &Setting) {
 fn moves_on(stage: &Stage, setting: &Setting, after: impl AsyncFnOnce(&Act<'_>) + Send) {
     let mut runs = Vec::new();
     let act = async |act: &Act<'_>| {
-        for _ in 0..migrations() {
+        for _ in 0..number("MS2M_MIGRATIONS", 3) {
+            tokio::time::sleep(Duration::from_secs(number("MS2M_PAUSE_S", 0).into())).await;
             let reports = act.migrate().await;
             for report in &reports {
                 println!("{}", figures::line(report));
@@ -66,7 +69,7 @@ fn a_deployments_consumer_moves_faster_than_it_works() {
 
 #[test]
 fn a_deployments_consumer_that_is_held_moves() {
-    moves(&Setting::deployment(27, 10, "hold"));
+    moves(&Setting::deployment(number("MS2M_MEGABYTES", 27), 10, "hold"));
 }
 
 #[test]
