@@ -1,7 +1,7 @@
 //! A Deployment's consumer moves from node to node of a real Kubernetes, on a real RabbitMQ, audited from outside of both.
 //!
-//! `MS2M_MIGRATIONS` says how often it moves (3 unless set), `MS2M_MEGABYTES` with how much state where it is held (27 unless set), `MS2M_PAUSE_S` how
-//! long it serves before it moves (0 unless set); every run is printed.
+//! `MS2M_MIGRATIONS` says how often it moves (3 unless set), `MS2M_MEGABYTES` with how much state where it is held (27 unless set), `MS2M_PAUSE_MS` how
+//! long it serves before each move (500 unless set); every run is printed.
 
 #[path = "../criu_migrate/audit.rs"]
 mod audit;
@@ -17,7 +17,6 @@ mod table;
 mod together;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::publish::RATE;
 use crate::stage::{Act, Setting, Stage, Workload};
@@ -37,7 +36,6 @@ fn moves_on(stage: &Stage, setting: &Setting, after: impl AsyncFnOnce(&Act<'_>) 
     let mut runs = Vec::new();
     let act = async |act: &Act<'_>| {
         for _ in 0..number("MS2M_MIGRATIONS", 3) {
-            tokio::time::sleep(Duration::from_secs(number("MS2M_PAUSE_S", 0).into())).await;
             let reports = act.migrate().await;
             for report in &reports {
                 println!("{}", figures::line(report));
