@@ -42,23 +42,26 @@ pub(crate) fn helm() -> Result<Outcome> {
     built_by("helm", "Helm")
 }
 
-/// What Go compiles, begun before it is needed and in the time that the other steps leave; whoever needs it waits for it.
+/// What takes minutes to build, begun before it is needed and in the time that the other steps leave; whoever needs it waits for it.
 #[derive(Debug)]
 pub(crate) struct Early(Vec<Child>);
 
 impl Early {
+    /// What fails is told when the tests that need it try again.
     pub(crate) fn begin() -> Self {
-        let mut begun = Vec::new();
-        if rustix::process::geteuid().is_root() {
-            for script in ["cluster", "helm"] {
-                let setup = workspace_root().join("testbed").join(script);
-                let mut nice = Command::new("nice");
-                nice.args(["-n", "19"]).arg(setup).arg("setup").stdout(Stdio::null()).stderr(Stdio::null());
-                // What it fails by is told when the tests that need it try again.
-                begun.extend(nice.spawn());
-            }
+        if !rustix::process::geteuid().is_root() {
+            return Self(Vec::new());
         }
-        Self(begun)
+        let mut scripts = vec!["cluster", "helm"];
+        if matches!(builder(), Ok(None)) {
+            scripts.extend(["root", "vm"]);
+        }
+        let begin = |script| {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "19"]).arg(workspace_root().join("testbed").join(script)).arg("setup");
+            nice.stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        };
+        Self(scripts.into_iter().filter_map(|script| begin(script).ok()).collect())
     }
 
     /// Nothing of it runs any more.
