@@ -18,11 +18,16 @@ pub(super) struct Declared {
     pub(super) prefixes: &'static [&'static str],
 }
 
+/// One call for all packages, so that their tests are built together; which of them, is added to it.
+pub(super) fn tests_of_workspace(features: &[String]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
+    command
+}
+
 impl Declared {
-    /// One call for all packages, so that their tests are built together.
     pub(super) fn command(self, features: &[String]) -> Command {
-        let mut command = cargo();
-        command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
+        let mut command = tests_of_workspace(features);
         for prefix in self.prefixes {
             command.args(["--test", &format!("{prefix}*")]);
         }

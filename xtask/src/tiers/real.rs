@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::declared::{self, Declared};
+use super::declared::{Declared, of_no_tier, tests_of_workspace};
 use crate::cargo::cargo;
 use crate::provide;
 use crate::rules::Workspace;
@@ -62,18 +62,13 @@ pub(super) fn unit() -> Result<Outcome> {
     let workspace = Workspace::load(&crate::cargo::workspace_root())?;
     let features = features_of_all(&workspace)?;
     let tiers = [SERVICES, TOOLS, CRIU, CLUSTER].map(|tier| tier.tests);
-    let all = || {
-        let mut command = cargo();
-        command.args(["test", "--no-fail-fast", "--workspace", "--features", &features.join(",")]);
-        command
-    };
-    let mut tests = all();
+    let mut tests = tests_of_workspace(&features);
     tests.args(["--lib", "--bins", "--examples"]);
-    for name in declared::of_no_tier(&tiers, workspace.metadata()) {
+    for name in of_no_tier(&tiers, workspace.metadata()) {
         tests.args(["--test", &name]);
     }
     // One failure hides no other.
-    let (tests, doctests) = (execute(&mut tests)?, execute(all().arg("--doc"))?);
+    let (tests, doctests) = (execute(&mut tests)?, execute(tests_of_workspace(&features).arg("--doc"))?);
     Ok(if tests == Outcome::Passed { doctests } else { tests })
 }
 

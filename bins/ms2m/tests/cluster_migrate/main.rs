@@ -19,12 +19,8 @@ mod together;
 use std::collections::BTreeMap;
 
 use crate::publish::RATE;
-use crate::stage::{Act, Setting, Stage, Workload};
+use crate::stage::{Act, Setting, Stage, Workload, number};
 use crate::table::Run;
-
-fn number(variable: &str, unless_set: u32) -> u32 {
-    std::env::var(variable).map_or(unless_set, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {number}")))
-}
 
 /// The consumer moves to and fro while publishers go on.
 fn moves(setting: &Setting) {

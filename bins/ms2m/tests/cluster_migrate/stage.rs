@@ -28,7 +28,12 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(120);
 pub(crate) const LOOK: Duration = Duration::from_millis(50);
 /// Between two moves, for the owner to apply some messages by itself, unless `MS2M_PAUSE_MS` says otherwise. In the first seconds of a pod its kubelet is busy with
 /// it once a second, and begins to end it up to a second late: figures are of pods that have run for 4 s.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MS: u32 = 500;
+
+/// What an environment variable says.
+pub(crate) fn number(variable: &str, unless_set: u32) -> u32 {
+    std::env::var(variable).map_or(unless_set, |number| number.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {number}")))
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
@@ -258,8 +263,7 @@ impl Act<'_> {
         let begun = Instant::now();
         let reports = self.ms2m(&words, 0).await;
         self.commands_ms.lock().unwrap().push(begun.elapsed().as_millis());
-        let pause_ms = std::env::var("MS2M_PAUSE_MS").ok().map(|number| number.parse().expect("a number of milliseconds"));
-        sleep(pause_ms.map_or(PAUSE, Duration::from_millis)).await;
+        sleep(Duration::from_millis(number("MS2M_PAUSE_MS", PAUSE_MS).into())).await;
         serde_json::Deserializer::from_str(&reports).into_iter().map(Result::unwrap).collect()
     }
 
