@@ -6,10 +6,11 @@ use ms2m_core::{Error, ErrorKind, HandoverChoice, InstanceId, MigrationId, Migra
 
 use crate::api::annotations::CONTAINERS;
 use crate::api::{
-    CheckpointDriver, HandoverMode, MessageQueueConfig, RestoreDriver, STANDS_IN_FOR, StatefulMigration, StatefulMigrationSpec,
+    CheckpointDriver, HandoverMode, MessageQueueConfig, Placement, RestoreDriver, STANDS_IN_FOR, StatefulMigration, StatefulMigrationSpec,
 };
 use crate::error;
 use crate::owner::Owner;
+use crate::pin::Pin;
 use crate::pod::{Claims, SourcePod, copy_name, obstacles};
 use crate::strategy::Strategy;
 use crate::successor::is_ruled;
@@ -60,6 +61,9 @@ impl Plan {
         let obstacles = obstacles(&source, &containers, target_node, &claims(client, &source).await?);
         if !obstacles.is_empty() {
             return Err(Error::fatal(ErrorKind::Unsupported, format!("the source cannot be migrated: {}", obstacles.join("; "))));
+        }
+        if spec.placement == Placement::Pin {
+            Pin::of(client, &namespace, &owner)?.check().await?;
         }
         if strategy.stateful_set().is_some() {
             // Once a stand-in serves, or the source has ended, it is too late.

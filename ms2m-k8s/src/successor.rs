@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use ms2m_core::{Error, ErrorKind, MigrationId, Result};
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 
 use crate::api::{PLACES, PlacementStatus, RESTORE_CONTAINER, RESTORE_FROM, StatefulMigration};
 use crate::error;
+use crate::node::hostname;
 use crate::target::{broken, unscheduled};
 use crate::watch::{Look, until};
 
 /// The policy's binding: whoever has that has the policy, too.
 const POLICY: &str = "ms2m-placement";
-const HOSTNAME: &str = "kubernetes.io/hostname";
 
 /// Whether the cluster would write into a StatefulSet's pods what [`Successor::place`] says. Without that, one would start with no state.
 pub(crate) async fn is_ruled(client: &Client) -> Result<()> {
@@ -79,9 +79,7 @@ impl Successor {
 
     /// From now on each pod of this name comes to this node and waits there.
     pub(crate) async fn place(&self) -> Result<()> {
-        let nodes: Api<Node> = Api::all(self.client());
-        let node = nodes.get(&self.node).await.map_err(|error| error::api(error, "read the target node").with("node", &self.node))?;
-        let hostname = node.metadata.labels.unwrap_or_default().remove(HOSTNAME).unwrap_or_else(|| self.node.clone());
+        let hostname = hostname(&self.client(), &self.node).await?;
         let placement = PlacementStatus { pod_name: self.name.clone(), hostname, runtime_class_name: self.runtime_class_name.clone() };
         self.label(json!("true")).await?;
         self.write(json!({ "placement": placement, "targetNode": self.node })).await

@@ -39,6 +39,7 @@ fn refused() -> Vec<(Value, &'static str)> {
         (with("/containerName", json!("")), "spec.containerName in body should be at least 1 chars long"),
         (with("/targetNode", json!("")), "spec.targetNode in body should be at least 1 chars long"),
         (with("/migrationStrategy", json!("Teleport")), r#"supported values: "ShadowPod", "Sequential""#),
+        (with("/placement", json!("Nail")), r#"supported values: "Free", "Pin""#),
         (with("/transferMode", json!("direct")), r#"supported values: "Registry", "Direct", "SharedVolume""#),
         (with("/transferMode", json!("Registry")), "checkpointImageRepository is required with transferMode Registry"),
         (with("/transferMode", Value::Null), "checkpointImageRepository is required with transferMode Registry"),
@@ -85,6 +86,7 @@ fn good_migrations_are_taken_with_their_defaults_and_each_bad_one_is_refused_wit
     let get = |path: &str| cluster.kubectl(&["get", "sm", "minimal", "--output", &format!("jsonpath={{{path}}}")]).unwrap();
     for (path, value) in [
         (".spec.identitySwapMode", "None"),
+        (".spec.placement", "Free"),
         (".spec.replayMode", "Cutoff"),
         (".spec.replayCutoffSeconds", "0"),
         (".spec.preDump", r#"{"dirtyPagesThreshold":1024,"enabled":false,"intervalSeconds":30,"maxRounds":5}"#),

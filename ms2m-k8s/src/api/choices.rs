@@ -70,6 +70,16 @@ choice!(
     }
 );
 choice!(
+    /// Where the workload's later pods go.
+    Placement {
+        /// Wherever the scheduler likes: nothing of the workload is changed.
+        #[default]
+        Free,
+        /// To the copy's node, too: the Deployment's template requires it, without a rollout.
+        Pin,
+    }
+);
+choice!(
     /// How the copy is made.
     RestoreDriver {
         /// By the wrapper where the target node has it; else from an image.

@@ -9,7 +9,7 @@ mod spec;
 mod status;
 
 pub use choices::{
-    CheckpointDriver, HandoverMode, IdentitySwapMode, MigrationStrategy, QueueProtocol, ReplayMode, RestoreDriver, TransferMode,
+    CheckpointDriver, HandoverMode, IdentitySwapMode, MigrationStrategy, Placement, QueueProtocol, ReplayMode, RestoreDriver, TransferMode,
 };
 pub use crd::{crd, crd_yaml};
 pub use limits::{Handover, PreDump, Timeouts};
@@ -37,3 +37,5 @@ pub const STANDS_IN_FOR: &str = "migration.ms2m.io/stands-in-for";
 /// Annotation on a pod that the admission policy has placed: the node's `kubernetes.io/hostname` that it has written into the pod's selector. The next
 /// copy is not held there.
 pub const PLACED_ON: &str = "migration.ms2m.io/placed-on";
+/// Annotation in the template of a Deployment, and on its pods: the node's `kubernetes.io/hostname` to which a migration has [pinned](Placement::Pin) it.
+pub const PINNED_TO: &str = "migration.ms2m.io/pinned-to";

@@ -5,7 +5,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::choices::{CheckpointDriver, IdentitySwapMode, MigrationStrategy, ReplayMode, RestoreDriver, TransferMode};
+use super::choices::{CheckpointDriver, IdentitySwapMode, MigrationStrategy, Placement, ReplayMode, RestoreDriver, TransferMode};
 use super::limits::{Handover, PreDump, Timeouts};
 use super::queue::MessageQueueConfig;
 use super::status::StatefulMigrationStatus;
@@ -58,6 +58,9 @@ pub struct StatefulMigrationSpec {
     /// else ShadowPod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub migration_strategy: Option<MigrationStrategy>,
+    /// Where later pods of the workload go. Pin is for a Deployment of one pod: its template requires the copy's node then, and no rollout comes of it.
+    #[serde(default)]
+    pub placement: Placement,
     /// How the checkpoint travels.
     #[serde(default)]
     pub transfer_mode: TransferMode,

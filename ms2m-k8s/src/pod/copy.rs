@@ -3,8 +3,10 @@
 use ms2m_core::{Error, ErrorKind, MigrationId, Result};
 use serde_json::{Map, Value, json};
 
+use super::affinity::{pinned_to, release, release_pin, require};
 use super::source::{HOST_NAME_BYTES_MAX, SourcePod};
 use crate::api::{BASE_IMAGE, MIGRATION_LABEL, PLACED_ON, RESTORE_CONTAINER, RESTORE_FROM, annotations};
+use crate::node::HOSTNAME;
 
 /// What the API server, its admission or the scheduler add, what is about this one pod, and what must not run twice.
 const NOT_COPIED: [&str; 9] = [
@@ -98,40 +100,27 @@ impl Copy<'_> {
         annotations
     }
 
-    /// By affinity and not by the node's name, so that the scheduler looks after room and taints. Every term of the source's own stays.
     fn place(&self, spec: &mut Map<String, Value>, source: &SourcePod) {
         let place = match (self.target_node, source.node()) {
             (Some(target), _) => json!({ "key": "metadata.name", "operator": "In", "values": [target] }),
             (None, Some(node)) => json!({ "key": "metadata.name", "operator": "NotIn", "values": [node] }),
             (None, None) => return,
         };
-        let affinity = object(spec, "affinity");
-        let required = object(object(affinity, "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution");
-        let terms = required.entry("nodeSelectorTerms").or_insert_with(|| json!([]));
-        if terms.as_array().is_none_or(Vec::is_empty) {
-            *terms = json!([{}]);
-        }
-        for term in terms.as_array_mut().into_iter().flatten() {
-            if let Some(term) = term.as_object_mut() {
-                let fields = term.entry("matchFields").or_insert_with(|| json!([]));
-                // An earlier migration's own word about the place does not count any more.
-                match fields.as_array_mut() {
-                    Some(fields) => {
-                        fields.retain(|field| field["key"] != "metadata.name");
-                        fields.push(place.clone());
-                    }
-                    None => *fields = json!([place]),
-                }
-            }
-        }
+        // An earlier migration's own word about the place does not count any more.
+        release(spec, "matchFields", |field| field["key"] == "metadata.name");
+        require(spec, "matchFields", &place);
     }
 }
 
 /// Where an earlier migration has put the source is not where its workload wants to be.
 fn without_placement(spec: &mut Map<String, Value>, source: &SourcePod) {
-    let Some(hostname) = source.annotation(PLACED_ON) else { return };
-    if let Some(selector) = spec.get_mut("nodeSelector").and_then(Value::as_object_mut) {
-        selector.retain(|label, value| label != "kubernetes.io/hostname" || value != hostname);
+    if let Some(hostname) = source.annotation(PLACED_ON)
+        && let Some(selector) = spec.get_mut("nodeSelector").and_then(Value::as_object_mut)
+    {
+        selector.retain(|label, value| label != HOSTNAME || value != hostname);
+    }
+    if let Some(hostname) = pinned_to(source.raw()) {
+        release_pin(spec, hostname);
     }
 }
 
@@ -168,13 +157,6 @@ fn by_digest(container: &mut Value, source: &SourcePod) {
 
 fn list<'a>(spec: &'a mut Map<String, Value>, field: &str) -> impl Iterator<Item = &'a mut Value> {
     spec.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten().filter(|item| item.is_object())
-}
-
-fn object<'a>(parent: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
-    if !parent.get(field).is_some_and(Value::is_object) {
-        parent.insert(field.to_owned(), json!({}));
-    }
-    parent.get_mut(field).and_then(Value::as_object_mut).expect("it was just made one")
 }
 
 /// The copy's name: that of the source without the marks of earlier moves, and a mark of this one. Always the same for a migration, and a host name.

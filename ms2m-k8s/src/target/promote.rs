@@ -6,7 +6,8 @@
 //! 2. meanwhile the copy becomes Ready, still unseen;
 //! 3. one patch gives it the source's labels, takes away what would restore it once more, and makes it the last to be deleted, should the source be gone
 //!    by then and another pod in its place;
-//! 4. the ReplicaSet adopts it, and retires the source.
+//! 4. the ReplicaSet adopts it, and retires the source;
+//! 5. where that is asked for, the Deployment is [pinned](crate::pin) to the copy's node.
 //!
 //! Each step looks whether it is done, so all of it can be repeated, also when the source is gone.
 
@@ -25,9 +26,10 @@ use serde_json::json;
 use super::image::LOADED;
 use super::place::standing;
 use super::{BECOMES, KubeTarget, MOVED_BY};
-use crate::api::{MIGRATION_LABEL, RESTORE_CONTAINER, RESTORE_FROM, STANDS_IN_FOR};
+use crate::api::{MIGRATION_LABEL, Placement, RESTORE_CONTAINER, RESTORE_FROM, STANDS_IN_FOR};
 use crate::error;
 use crate::owner::{Owner, controller};
+use crate::pin::Pin;
 use crate::pod::SourcePod;
 use crate::watch::{Look, until};
 
@@ -130,6 +132,11 @@ impl KubeTarget {
                 })
             })
             .await?;
+            if let (Placement::Pin, Some(deployment)) = (self.plan.spec.placement, &self.plan.deployment) {
+                let node = copy.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+                let pin = Pin::new(&self.client(), &self.plan.namespace, deployment, (&set.name, &set.uid));
+                pin.pin(&self.client(), &self.plan.migration, node, PATIENCE).await?;
+            }
         }
         self.patch_copy(&copy, &json!({ "annotations": { BECOMES: null, DELETION_COST: null } }), "finish the promotion").await
     }

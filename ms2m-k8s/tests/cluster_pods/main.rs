@@ -1,5 +1,6 @@
 //! Source and copy as pods of a real API server, with agents that only pretend: what happens to the pods is real.
 
+mod pin;
 #[path = "../world/mod.rs"]
 mod world;
 
@@ -39,7 +40,8 @@ impl Move {
 }
 
 fn get(cluster: &Cluster, what: &str, path: &str) -> String {
-    cluster.kubectl(&["get", what, "--output", &format!("jsonpath={{{path}}}")]).unwrap()
+    let what: Vec<&str> = what.split(' ').collect();
+    cluster.kubectl(&[&["get"], &what[..], &["--output", &format!("jsonpath={{{path}}}")]].concat()).unwrap()
 }
 
 #[test]

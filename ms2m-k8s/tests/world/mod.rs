@@ -80,10 +80,16 @@ pub(crate) fn bare(cluster: &Cluster, name: &str, image: &str) {
 
 /// A migration of `pod`, as it was created.
 pub(crate) async fn migration(client: &Client, name: &str, pod: &str, target_node: Option<&str>) -> StatefulMigration {
-    let spec = json!({
+    migration_with(client, name, pod, target_node, json!({})).await
+}
+
+/// The same with `more` in its spec.
+pub(crate) async fn migration_with(client: &Client, name: &str, pod: &str, target_node: Option<&str>, more: Value) -> StatefulMigration {
+    let mut spec = json!({
         "sourcePod": pod, "targetNode": target_node, "transferMode": "Direct",
         "messageQueueConfig": { "queueName": format!("queue-of-{name}"), "brokerUrl": "amqp://broker" },
     });
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let resource = serde_json::from_value(json!({ "metadata": { "name": name }, "spec": spec })).unwrap();
     Api::<StatefulMigration>::namespaced(client.clone(), "default").create(&Default::default(), &resource).await.unwrap()
 }

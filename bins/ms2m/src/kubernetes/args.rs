@@ -42,6 +42,9 @@ pub(crate) struct MoveArgs {
     /// In which order source and copy live [default: sequential for a pod of a StatefulSet that knows itself by its UID, else shadow-pod]
     #[arg(long, value_enum)]
     pub(crate) strategy: Option<StrategyChoice>,
+    /// Hold the workload's later pods on the copy's node, too: its Deployment requires that node then
+    #[arg(long)]
+    pub(crate) pin: bool,
     /// How the copy is made [default: by the target node's ms2m-runtime, or from an image where it has none]
     #[arg(long, value_enum)]
     pub(crate) restore_driver: Option<RestoreChoice>,

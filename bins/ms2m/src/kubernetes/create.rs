@@ -68,6 +68,7 @@ fn spec(args: &MigrateArgs, pod: &Pod) -> Result<StatefulMigrationSpec> {
             StrategyChoice::ShadowPod => "ShadowPod",
             StrategyChoice::Sequential => "Sequential",
         }),
+        "placement": args.cluster.pin.then_some("Pin"),
         "restoreDriver": args.cluster.restore_driver.map(|driver| match driver {
             RestoreChoice::Runtime => "Runtime",
             RestoreChoice::Image => "Image",

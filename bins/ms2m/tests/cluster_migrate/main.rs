@@ -67,6 +67,17 @@ fn a_deployments_consumer_that_is_held_moves() {
 }
 
 #[test]
+fn a_deployments_consumer_moves_and_its_deployment_is_pinned_to_the_node() {
+    moves_on(&Stage::start(), &Setting { drivers: &["--pin"], ..Setting::deployment(8, 10, "auto") }, async |act| {
+        let (moved, from) = act.pod();
+        act.kubectl(&["delete", "pod", &moved]);
+        act.is_tidy().await;
+        let fresh = act.pod();
+        assert!(fresh.0 != moved && fresh.1 == from, "the next pod is on the node of the last one: {fresh:?}");
+    });
+}
+
+#[test]
 fn a_deployments_consumer_moves_through_a_registry() {
     moves(&Setting { transfer: "registry", ..Setting::deployment(27, 10, "auto") });
 }
@@ -197,6 +208,8 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
         let controller = |what: &str| act.may("ms2m-controller", &what.split(' ').collect::<Vec<_>>());
         for granted in [
             "create pods -A",
+            "patch deployments -A",
+            "patch replicasets -A",
             "patch statefulmigrations --subresource=status -A",
             "get nodes",
             "get secrets",
@@ -213,8 +226,10 @@ fn the_controller_may_do_what_it_needs_and_no_more() {
             "list secrets",
             "list events -A",
             "get secrets -n kube-system",
-            "patch deployments -A",
-            "patch replicasets -A",
+            "delete deployments -A",
+            "create replicasets -A",
+            "patch deployments --subresource=scale -A",
+            "patch statefulsets -A",
             "patch nodes",
             "update statefulmigrations -A",
             "update leases -n kube-system",

@@ -45,7 +45,7 @@ pub(crate) struct Setting {
     pub(crate) workload: Workload,
     /// As `ms2m migrate --transfer` takes it.
     pub(crate) transfer: &'static str,
-    /// What `ms2m migrate` is told of drivers.
+    /// What else `ms2m migrate` is told: of drivers, or of the place of later pods.
     pub(crate) drivers: &'static [&'static str],
 }
 
