@@ -14,7 +14,8 @@
 //!    ([`NodeTargets`]) is asked to wait for the checkpoint.
 //! 2. The engine does its work; nothing is changed at the pods.
 //! 3. `promote`, once the copy owns the queue: the source gets the lowest deletion cost, and the copy, as soon as it is Ready, all the source's labels. Its
-//!    ReplicaSet adopts it and deletes the source. No rollout, and nothing of the workload's template is changed.
+//!    ReplicaSet adopts it and deletes the source. No rollout, and nothing of the workload's template is changed; unless that is
+//!    [asked for](api::Placement::Pin), and then without a rollout, too.
 //! 4. `retire`: when the source's pod is marked as ending, its node ends the container.
 //!
 //! A roll-back deletes the copy's pod; the source was never touched.
