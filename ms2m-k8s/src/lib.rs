@@ -71,6 +71,7 @@
 //! A client of Kubernetes speaks TLS: the program installs a provider for that first thing, as every program with rustls does.
 #![deny(missing_docs)]
 
+mod answer;
 pub mod api;
 mod client;
 mod drivers;

@@ -12,6 +12,7 @@ use ms2m_core::{
     SourceStatus,
 };
 
+use crate::answer::answer;
 use crate::error;
 use crate::home::WayHome;
 use crate::owner::controller;
@@ -151,7 +152,7 @@ impl CheckpointSource for KubeSource {
     }
 
     async fn status(&self) -> Result<SourceStatus> {
-        match self.agent.status().await {
+        match answer(self.agent.status()).await {
             Ok(status) => Ok(status),
             Err(error) => match self.look().await? {
                 Standing::Gone => Ok(SourceStatus::Gone),
@@ -181,7 +182,8 @@ impl CheckpointSource for KubeSource {
         }
         let standing = self.let_go().await?;
         match standing {
-            Standing::Gone => self.end_container(migration).await,
+            // Whoever has removed it has said that nothing of it is left; where its node can be reached that is made sure of.
+            Standing::Gone => answer(self.agent.retire(migration)).await.or(Ok(())),
             Standing::Ends => self.end_container_of_ending_pod(migration).await,
             Standing::Lives { .. } => {
                 Err(Error::retry(ErrorKind::Unavailable, "the source's pod is not being deleted").with("pod", &self.name))

@@ -8,6 +8,11 @@ use ms2m_core::{Error, ErrorKind, MigrationReport, MigrationState, Outcome, Phas
 
 use crate::api::{CheckpointStatus, StatefulMigrationStatus};
 
+/// The condition that something could not be removed, or was kept.
+pub(crate) const LEFT_BEHIND: &str = "LeftBehind";
+/// Its reason while that is tried again.
+pub(crate) const OWED: &str = "Unreachable";
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Holds {
@@ -127,9 +132,25 @@ fn ended(status: &mut StatefulMigrationStatus, state: &MigrationState, report: &
         };
         set_condition(status, "StateExact", holds, why, contradiction.unwrap_or_default());
     }
+    left_behind(status, state);
     status.phase_timings.retain(|phase, _| *phase != state.phase().to_string());
     status.message = Some(message);
     status.completion_time.get_or_insert_with(now);
+}
+
+fn left_behind(status: &mut StatefulMigrationStatus, state: &MigrationState) {
+    let left = state.left_behind();
+    let names = left.names().join(", ");
+    if !state.removable().is_empty() {
+        let message = format!(
+            "{names}: whoever holds it could not be reached; it is removed when that can be done, within a day, as long as this resource is there"
+        );
+        set_condition(status, LEFT_BEHIND, Holds::Yes, OWED, message);
+    } else if !left.is_empty() {
+        set_condition(status, LEFT_BEHIND, Holds::Yes, "Kept", format!("{names}: it is all there is of the source's state"));
+    } else if status.conditions.iter().any(|condition| condition.type_ == LEFT_BEHIND) {
+        set_condition(status, LEFT_BEHIND, Holds::No, "Removed", "");
+    }
 }
 
 /// A migration that was refused before the engine has begun.

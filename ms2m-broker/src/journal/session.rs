@@ -185,6 +185,19 @@ impl Session {
                     }
                     events.push(ControllerEvent::Fenced);
                 }
+                ControllerAction::CutOff { connection } => {
+                    let broker = Arc::clone(&self.broker);
+                    // It has a deadline of its own, and the journal is read meanwhile.
+                    tokio::spawn(async move {
+                        match broker.fence(&connection).await {
+                            Ok(true) => debug!(connection, "the source that is gone is cut off"),
+                            Ok(false) => debug!(connection, "this broker offers no fence: it notices by itself"),
+                            Err(error) => {
+                                warn!(%error, connection, "the source that is gone could not be cut off: the broker notices by itself")
+                            }
+                        }
+                    });
+                }
                 ControllerAction::Answer(given) => answer = Some(given),
             }
         }

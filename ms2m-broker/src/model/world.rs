@@ -460,6 +460,7 @@ impl World {
                         self.disconnect(1);
                         events.push_back(ControllerEvent::Fenced);
                     }
+                    ControllerAction::CutOff { .. } => self.disconnect(0),
                     ControllerAction::Answer(answer) => self.answer = Some(answer),
                 }
             }

@@ -111,6 +111,12 @@ pub enum ControllerAction {
         /// Its name.
         connection: String,
     },
+    /// Cut the connection of a source off that is gone, should the broker not have noticed: its consumer would keep the copy away until the heartbeats run out.
+    /// Nothing else depends on it, and nothing waits for it.
+    CutOff {
+        /// Its name.
+        connection: String,
+    },
     /// The call is answered.
     Answer(Answer),
 }
@@ -126,6 +132,8 @@ pub struct Controller {
     invited: bool,
     fencing: bool,
     fenced: bool,
+    /// Whether the source's connection has been cut off.
+    cut_off: bool,
     /// The hand-over took too long.
     giving_up: Option<String>,
 }
@@ -142,6 +150,7 @@ impl Controller {
             invited: false,
             fencing: false,
             fenced: false,
+            cut_off: false,
             giving_up: None,
         }
     }
@@ -295,15 +304,23 @@ impl Controller {
             return self.give_back(&reason, out);
         }
         match (self.view.owner(), &self.view.aborted) {
-            (Owner::Copy, _) if source_gone && !is_out => self.append_unless(self.view.fail_over, Record::FailOver, out),
+            (Owner::Copy, _) if source_gone && !is_out => self.fail_over(out),
             (Owner::Copy, _) => self.answer(Answer::CopyOwns, out),
             (_, Some(reason)) => {
                 let reason = reason.clone();
                 self.answer(Answer::SourceOwns { reason }, out);
             }
-            (Owner::Source, None) if source_gone => self.append_unless(self.view.fail_over, Record::FailOver, out),
+            (Owner::Source, None) if source_gone => self.fail_over(out),
             (Owner::Source, None) => self.append_unless(self.view.hand_over, Record::HandOver, out),
             (Owner::Undecided, None) => {}
+        }
+    }
+
+    fn fail_over(&mut self, out: &mut Vec<ControllerAction>) {
+        self.append_unless(self.view.fail_over, Record::FailOver, out);
+        if let Some(joined) = self.view.joined.as_ref().filter(|_| !self.cut_off) {
+            self.cut_off = true;
+            out.push(ControllerAction::CutOff { connection: joined.connection.clone() });
         }
     }
 

@@ -29,7 +29,7 @@ pub use store::{MemoryStore, StateStore};
 
 use self::calls::Calls;
 use crate::checkpoint::CheckpointSource;
-use crate::engine::{DriverNames, Event, MigrationSpec, MigrationState, step};
+use crate::engine::{DriverNames, Event, MigrationSpec, MigrationState, SWEPT, step};
 use crate::error::{Error, ErrorKind, Result, Verdict};
 use crate::replay::ReplayBroker;
 use crate::report::MigrationReport;
@@ -128,6 +128,28 @@ impl Driver {
     pub async fn resume(&self, state: MigrationState) -> Result<MigrationReport> {
         let clock = self.clock();
         self.go(state, Event::Resumed, &*clock).await
+    }
+
+    /// Tries once to remove what an ended migration has [left behind](MigrationState::removable), and keeps the state with what is left. Each call gets
+    /// [`Deadlines::call`](crate::engine::Deadlines::call).
+    ///
+    /// # Errors
+    /// When the state could not be stored; see [`run`](Self::run). That something could not be removed is no error.
+    pub async fn sweep(&self, mut state: MigrationState) -> Result<MigrationState> {
+        let now = self.clock().now();
+        let before = state.left_behind().names();
+        for step in SWEPT {
+            let Some(effect) = state.sweep(step, now) else { continue };
+            match perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect).await {
+                Event::Failed { fault, .. } if fault.kind != ErrorKind::NotFound => {}
+                _ => state.swept(step),
+            }
+        }
+        if state.left_behind().names() != before {
+            self.store(&state).await?;
+            tracing::info!(migration = %state.spec().migration, left_behind = state.left_behind().names().join(", "), "what was left behind is removed");
+        }
+        Ok(state)
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

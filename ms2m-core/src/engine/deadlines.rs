@@ -25,7 +25,7 @@ pub struct Deadlines {
     pub restoring: Duration,
     /// How long the copy may take to catch up. Past it arrivals are faster than the replay.
     pub replaying: Duration,
-    /// The hand-over with its repetitions.
+    /// The hand-over with its repetitions. Of a source whose machine has died without a word a broker holds the consumer until its heartbeats are missed, up to 30 s.
     pub finalizing: Duration,
     /// One call that hands over.
     pub hand_over: Duration,
@@ -47,7 +47,7 @@ impl Default for Deadlines {
             transferring: seconds(600),
             restoring: seconds(120),
             replaying: seconds(300),
-            finalizing: seconds(30),
+            finalizing: seconds(60),
             hand_over: seconds(10),
             completing: seconds(60),
             rolling_back: seconds(60),

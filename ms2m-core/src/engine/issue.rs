@@ -91,7 +91,7 @@ impl MigrationState {
         self.outstanding.iter().filter(|call| call.issue >= first).filter_map(|call| self.effect(call, now)).collect()
     }
 
-    fn effect(&self, asked: &Outstanding, now: Timestamp) -> Option<Effect> {
+    pub(super) fn effect(&self, asked: &Outstanding, now: Timestamp) -> Option<Effect> {
         let migration = self.spec.migration.clone();
         let limit = self.limit(asked.step, now);
         let parent = self.facts.parent();

@@ -49,6 +49,7 @@ mod rounds;
 mod spec;
 mod state;
 mod step;
+mod sweep;
 mod watch;
 
 pub use deadlines::Deadlines;
@@ -58,3 +59,4 @@ pub use pre_dump::{PreDumpEnd, PreDumpPolicy};
 pub use spec::{DriverNames, MigrationSpec};
 pub use state::{Course, Facts, MigrationState, Outstanding, Round, Traces, Undo};
 pub use step::step;
+pub(crate) use sweep::SWEPT;

@@ -106,7 +106,7 @@ impl MigrationState {
     }
 }
 
-fn trace_of(traces: &mut Traces, step: Step) -> Option<&mut bool> {
+pub(super) fn trace_of(traces: &mut Traces, step: Step) -> Option<&mut bool> {
     match step {
         Step::RetireBroker => Some(&mut traces.journal),
         Step::DiscardCopy => Some(&mut traces.copy),

@@ -8,8 +8,8 @@ use crate::sim::{ARCHIVE, Owner, Sim, Trouble, clock, spec};
 use async_trait::async_trait;
 use ms2m_core::engine::{MigrationSpec, Step};
 use ms2m_core::{
-    AuditVerdict, Cancel, Clock, Driver, Error, ErrorKind, HandoverChoice, MemoryStore, MigrationId, MigrationState, Observer, Outcome,
-    Part, Phase, PreDumpPolicy, Progress, ReplayStanding, Result, StateStore,
+    AuditVerdict, Cancel, Clock, Driver, Error, ErrorKind, HandoverChoice, MemoryStore, MigrationId, MigrationReport, MigrationState,
+    Observer, Outcome, Part, Phase, PreDumpPolicy, Progress, ReplayStanding, Result, StateStore,
 };
 
 /// The calls of a smooth migration before and after its commit point.
@@ -193,6 +193,22 @@ async fn a_copy_that_cannot_be_ended_keeps_the_journal_and_is_named() {
     assert!(reason.contains("left behind: the copy") && reason.contains("the journal"), "{reason}");
     assert!(sim.truth().journal && sim.asked(Step::RetireBroker) == 0);
     assert!(!sim.truth().parked, "the source works on all the same");
+
+    // Whoever cannot be reached is asked again later, and the journal goes after the copy.
+    let state = sim.driver().sweep(sim.stored().await.unwrap()).await.unwrap();
+    assert_eq!(state.left_behind().names(), ["the copy", "the journal"]);
+    sim.always(Step::RetireBroker, Trouble::Hang);
+    sim.heal(Step::DiscardCopy);
+    let state = sim.driver().sweep(state).await.unwrap();
+    assert_eq!((state.left_behind().names(), sim.stored().await.unwrap()), (vec!["the journal"], state.clone()));
+    assert!(!sim.truth().copy_lives);
+    sim.heal(Step::RetireBroker);
+    let state = sim.driver().sweep(state).await.unwrap();
+    assert!(state.left_behind().is_empty() && !sim.truth().journal);
+    assert!(!MigrationReport::of(&state).unwrap().reason.unwrap().contains("left behind"), "nothing is said of it any more");
+    let asked = sim.truth().calls.len();
+    sim.driver().sweep(state).await.unwrap();
+    assert_eq!(sim.truth().calls.len(), asked, "nothing is left to ask for");
 }
 
 #[derive(Debug, Default)]

@@ -171,4 +171,7 @@ async fn when_even_the_rescue_fails_the_checkpoint_is_kept() {
     assert!(reason.contains("left behind: the transferred checkpoint, the checkpoint"), "{reason}");
     assert!(reason.contains("waiting for: restore (the last time: "), "what it is waited for has said why: {reason}");
     assert!(sim.truth().checkpoint && !sim.truth().arrived.is_empty());
+    let state = sim.driver().sweep(sim.stored().await.unwrap()).await.unwrap();
+    assert!(state.removable().is_empty() && !state.left_behind().is_empty());
+    assert!(sim.truth().checkpoint && !sim.truth().arrived.is_empty(), "nobody but a person gives the only state up");
 }

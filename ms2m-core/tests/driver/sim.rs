@@ -144,8 +144,9 @@ impl Sim {
     async fn call<T>(&self, step: Step, happen: impl FnOnce(&mut Truth) -> Result<T>) -> Result<T> {
         if !step.is_poll() {
             let stored = self.stored().await.expect("something is done before anything is stored");
-            // What follows the commit point may be done again; of the hand-over the journal knows.
+            // What follows the commit point may be done again, and so may what has been left behind be removed; of the hand-over the journal knows.
             let known = *stored.course() == Course::Committed
+                || !stored.removable().is_empty()
                 || step == Step::HandOver
                 || stored.outstanding().iter().any(|call| call.step == step);
             assert!(known, "{step} is done, but not stored: {stored:#?}");

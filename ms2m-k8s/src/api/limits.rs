@@ -105,7 +105,7 @@ impl Default for Timeouts {
             transferring_seconds: 600,
             restoring_seconds: 120,
             replaying_seconds: 300,
-            finalizing_seconds: 30,
+            finalizing_seconds: 60,
             completing_seconds: 60,
             rolling_back_seconds: 60,
         }

@@ -108,7 +108,7 @@ async fn attempt(context: &Arc<Context>, seen: &Seen, cancel: &Cancel) -> Result
     Ok(Left::Nothing)
 }
 
-async fn read(resources: &Api<StatefulMigration>, seen: &Seen) -> Result<Option<StatefulMigration>> {
+pub(super) async fn read(resources: &Api<StatefulMigration>, seen: &Seen) -> Result<Option<StatefulMigration>> {
     let found = resources.get_opt(seen.name()).await.map_err(|error| error::api(error, "read the migration"))?;
     Ok(found.filter(|found| found.metadata.uid.as_deref() == Some(seen.uid())))
 }

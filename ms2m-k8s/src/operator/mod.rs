@@ -10,6 +10,7 @@ mod observer;
 mod reconcile;
 mod running;
 mod seen;
+mod sweep;
 
 use std::fmt;
 use std::future::Future;

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::running::Busy;
 use super::seen::Seen;
-use super::{AGAIN, Context, finalizer, look_after};
+use super::{AGAIN, Context, finalizer, look_after, sweep};
 use crate::api::{StatefulMigration, StatefulMigrationStatus};
 use crate::error;
 use crate::status::{Holds, set_condition};
@@ -27,7 +27,7 @@ pub(super) async fn reconcile(seen: Arc<Seen>, context: Arc<Context>) -> Result<
     }
     let resources = context.resources(seen.namespace());
     if seen.ended_at().is_some() {
-        return after_the_end(&resources, &seen).await;
+        return after_the_end(&context, &resources, seen).await;
     }
     if seen.is_deleted() && !seen.has_begun() {
         return finalizer::set(&resources, &*seen, false).await.map(|()| Action::await_change());
@@ -52,10 +52,13 @@ pub(super) fn pause_after(error: &Error) -> Duration {
     if error.verdict() == Verdict::Retry { Duration::from_secs(1) } else { Duration::from_secs(30) }
 }
 
-/// Nothing is owed any more, so nothing keeps the resource.
-async fn after_the_end(resources: &Api<StatefulMigration>, seen: &Seen) -> Result<Action> {
+/// The queue's owner is certain, so nothing keeps the resource from being deleted.
+async fn after_the_end(context: &Arc<Context>, resources: &Api<StatefulMigration>, seen: Arc<Seen>) -> Result<Action> {
     if seen.has_finalizer() {
-        finalizer::set(resources, seen, false).await?;
+        finalizer::set(resources, &*seen, false).await?;
+    }
+    if sweep::is_owed(&seen) {
+        return Ok(sweep::begin(context, seen));
     }
     let (Some(seconds), Some(ended), false) = (seen.ttl_seconds(), seen.ended_at(), seen.is_deleted()) else {
         return Ok(Action::await_change());

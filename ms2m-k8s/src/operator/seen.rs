@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use serde::de::IgnoredAny;
@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 use super::finalizer;
 use crate::api::{MessageQueueConfig, StatefulMigration};
 use crate::plan::Plan;
+use crate::status::{LEFT_BEHIND, OWED};
 
 /// A migration as it was seen last, without what is large in it: the engine's state, its report, and who has written which field.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +40,14 @@ struct Told {
     completion_time: Option<Time>,
     message: Option<String>,
     engine: Option<IgnoredAny>,
+    #[serde(deserialize_with = "is_left_behind", rename = "conditions")]
+    left_behind: bool,
+}
+
+/// Of the conditions only this one.
+fn is_left_behind<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+    let conditions = Vec::<Condition>::deserialize(from)?;
+    Ok(conditions.iter().any(|condition| condition.type_ == LEFT_BEHIND && condition.reason == OWED))
 }
 
 fn lean<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
@@ -72,6 +81,11 @@ impl Seen {
     /// When its migration has ended, or was refused.
     pub(super) fn ended_at(&self) -> Option<&Time> {
         self.status.completion_time.as_ref()
+    }
+
+    /// Whether something that it has left behind is still to be removed.
+    pub(super) fn is_left_behind(&self) -> bool {
+        self.status.left_behind
     }
 
     pub(super) fn has_finalizer(&self) -> bool {
@@ -146,7 +160,17 @@ mod tests {
         assert_eq!(seen.keys(), ["queue broker orders", "pod shop/orders-1"]);
         assert!(seen.meta().managed_fields.is_none() && seen.meta().labels.is_none());
         resource["status"] = json!({"engine": {"large": [1, 2]}, "completionTime": "2026-01-01T00:00:00Z", "phase": "Whatever"});
-        let seen: Seen = serde_json::from_value(resource).unwrap();
-        assert!(seen.has_begun() && seen.ended_at().is_some());
+        let seen: Seen = serde_json::from_value(resource.clone()).unwrap();
+        assert!(seen.has_begun() && seen.ended_at().is_some() && !seen.is_left_behind());
+        for (reason, owed) in [("Unreachable", true), ("Kept", false), ("Removed", false)] {
+            let condition = |type_: &str, reason: &str| {
+                json!({
+                    "type": type_, "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z",
+                })
+            };
+            resource["status"]["conditions"] = json!([condition("Completed", "Unreachable"), condition("LeftBehind", reason)]);
+            let seen: Seen = serde_json::from_value(resource.clone()).unwrap();
+            assert_eq!(seen.is_left_behind(), owed, "{reason}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) use self::place::{broken, unscheduled};
 pub use self::successor::SuccessorTarget;
 
+use crate::answer::answer;
 use crate::api::{BASE_IMAGE, MIGRATION_LABEL};
 use crate::error;
 use crate::plan::Plan;
@@ -210,7 +211,7 @@ impl RestoreTarget for KubeTarget {
             // A pod that was not given to a node yet has no process either, but will.
             return Ok(if self.copy().await?.is_some() { CopyStatus::Present } else { CopyStatus::Gone });
         };
-        match agent.status(migration).await {
+        match answer(agent.status(migration)).await {
             Ok(status) => Ok(status),
             Err(error) => match self.copy().await? {
                 Some(pod) if !has_ended(&pod) => Err(error),

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::place::node_waits;
 use super::promote::{gone, is_ready};
 use super::{NodeTargets, Placed, has_ended};
+use crate::answer::answer;
 use crate::plan::Plan;
 use crate::source::KubeSource;
 use crate::strategy::Strategy;
@@ -133,7 +134,8 @@ impl RestoreTarget for SuccessorTarget {
 
     async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
         let Some(pod) = self.successor.find().await? else { return Ok(CopyStatus::Gone) };
-        match self.agent_of(&pod).await?.status(migration).await {
+        let agent = self.agent_of(&pod).await?;
+        match answer(agent.status(migration)).await {
             Err(error) if !has_ended(&pod) => Err(error),
             Err(_) => Ok(CopyStatus::Gone),
             Ok(status) => Ok(status),

@@ -35,7 +35,7 @@ pub(crate) fn impatient() -> (Deadlines, RetryPolicy) {
 /// The same on a broker that restarts now and then, which takes it some ten seconds.
 pub(crate) fn through_restarts() -> (Deadlines, RetryPolicy) {
     let seconds = Duration::from_secs;
-    let deadlines = Deadlines { replaying: seconds(45), finalizing: seconds(60), ..Deadlines::default() };
+    let deadlines = Deadlines { replaying: seconds(45), ..Deadlines::default() };
     (deadlines, RetryPolicy { attempts_max: 20, base: Duration::from_millis(50), max: seconds(2) })
 }
 

@@ -3,10 +3,12 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use ms2m_core::Phase;
+use ms2m_k8s::api::StatefulMigration;
 use ms2m_testkit_cluster::REGISTRY;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::case::Owner::{Copy, Source};
 use crate::case::{Move, Play};
@@ -31,6 +33,7 @@ pub(crate) async fn cases(play: &Play<'_>) {
         .await;
         away(play, "the target, cut off from everybody", (phase, ms), async |moves, away| moves.link(moves.to, !away)).await;
     }
+    lost(play).await;
     let registry = json!({
         "transferMode": "Registry", "checkpointImageRepository": format!("{}/checkpoints", REGISTRY.replace("5000", "5001")),
         "timeouts": {"transferringSeconds": 10, "rollingBackSeconds": 30},
@@ -60,6 +63,38 @@ pub(crate) async fn cases(play: &Play<'_>) {
     .await;
 }
 
+/// For longer than anybody waits.
+async fn lost(play: &Play<'_>) {
+    let soon = json!({"timeouts": {"restoringSeconds": 6, "rollingBackSeconds": 4}});
+    let what =
+        "the target, cut off while Restoring until the migration has been rolled back; what is left there is removed when it comes again";
+    play.case(what, soon, &[Source, Copy], &[], async |moves| {
+        moves.begin().await;
+        moves.comes_to(Phase::Restoring, Duration::from_millis(100)).await;
+        moves.link(moves.to, false);
+        // Where the copy owns the queue already it is waited for.
+        let ended = timeout(Duration::from_secs(25), moves.ended()).await;
+        moves.link(moves.to, true);
+        if let Ok(Some(ended)) = ended
+            && ended.status.is_some_and(|status| status.phase == Some(Phase::Failed))
+        {
+            assert!(moves.until_left_behind("Unreachable").await.message.contains("the copy"));
+            moves.until_left_behind("Removed").await;
+        }
+    })
+    .await;
+    let what = "the source's node is lost while Restoring: cut off, and its pod deleted by force";
+    play.case(what, json!({}), &[Copy], &[], async |moves| {
+        moves.begin().await;
+        moves.comes_to(Phase::Restoring, Duration::from_millis(100)).await;
+        moves.link(moves.from, false);
+        play.act.kubectl(&["delete", "pod", &moves.pod, "--grace-period=0", "--force"]);
+        moves.ended().await;
+        moves.link(moves.from, true);
+    })
+    .await;
+}
+
 async fn away(play: &Play<'_>, who: &str, (phase, ms): (Phase, u64), switch: impl AsyncFn(&Move<'_>, bool)) {
     let what = format!("{who}, for {} s while {phase}", AWAY.as_secs());
     play.case_in(&what, (phase, ms), &[Source, Copy], async |moves| {
@@ -71,6 +106,16 @@ async fn away(play: &Play<'_>, who: &str, (phase, ms): (Phase, u64), switch: imp
 }
 
 impl Move<'_> {
+    /// Until the condition has this reason.
+    async fn until_left_behind(&self, reason: &str) -> Condition {
+        let of = |resource: &StatefulMigration| {
+            let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().find(|condition| condition.type_ == "LeftBehind" && condition.reason == reason).cloned()
+        };
+        let found = self.until_of(&self.name, reason, |resource| resource.is_some_and(|resource| of(resource).is_some())).await;
+        of(&found.unwrap()).unwrap()
+    }
+
     /// A node's link to all others.
     fn link(&self, name: &str, up: bool) {
         let mut link = self.play.act.cluster().command("ip");
