@@ -5,9 +5,13 @@ use std::sync::Arc;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use ms2m_core::{Checkpoint, CopyStatus, Error, ErrorKind, PreDump, Receipt, Restored, Result, SourceStatus, TransferJob, paced};
+use ms2m_core::{
+    Checkpoint, CopyStatus, Error, ErrorKind, MigrationId, PreDump, Receipt, Restored, Result, SourceStatus, TransferJob, paced,
+};
 use ms2m_transfer_direct::Peer;
 use ms2m_transfer_direct::agent::Refused;
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::node::Node;
 use crate::place::{Restores, SourcePlace, TargetPlace};
@@ -65,6 +69,16 @@ impl Served {
     }
 }
 
+/// A piece of work for one migration, as a span.
+async fn spanned<A>(name: &'static str, migration: &MigrationId, work: impl Future<Output = Result<A>>) -> Answered<A> {
+    let span = tracing::info_span!("node", otel.name = name, %migration, error = Empty);
+    let done = work.instrument(span.clone()).await;
+    if let Err(error) = &done {
+        span.record("error", tracing::field::display(error));
+    }
+    Ok(Json(done?))
+}
+
 async fn describe(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<Described> {
     let source = served.admit(peer)?.source(&place).await?;
     Ok(Json(Described { name: source.name().to_owned(), capability: source.capability() }))
@@ -75,25 +89,32 @@ async fn source_status(State(served): Asked, peer: Who, Json(place): Json<Source
 }
 
 async fn pre_dump(State(served): Asked, peer: Who, Json(asked): Json<PreDumping>) -> Answered<PreDump> {
-    Ok(Json(served.admit(peer)?.source(&asked.place).await?.pre_dump(&asked.job, asked.round).await?))
+    let work = async { served.admit(peer)?.source(&asked.place).await?.pre_dump(&asked.job, asked.round).await };
+    spanned("node: pre-dump", &asked.job.migration, work).await
 }
 
 async fn checkpoint(State(served): Asked, peer: Who, Json(asked): Json<Checkpointing>) -> Answered<Checkpoint> {
-    Ok(Json(served.admit(peer)?.source(&asked.place).await?.checkpoint(&asked.job).await?))
+    let work = async { served.admit(peer)?.source(&asked.place).await?.checkpoint(&asked.job).await };
+    spanned("node: checkpoint", &asked.job.migration, work).await
 }
 
 async fn send(State(served): Asked, peer: Who, Json(asked): Json<Sending>) -> Answered<Receipt> {
-    let (node, job) = (served.admit(peer)?, asked.job);
-    let body = node.source(&asked.place).await?.open(&named(&job), 0).await?;
-    let body = match asked.bytes_per_s_max {
-        Some(bytes_per_s_max) => paced(body, bytes_per_s_max),
-        None => body,
+    let Sending { place, job, way, bytes_per_s_max } = asked;
+    let work = async {
+        let node = served.admit(peer)?;
+        let body = node.source(&place).await?.open(&named(&job), 0).await?;
+        let body = match bytes_per_s_max {
+            Some(bytes_per_s_max) => paced(body, bytes_per_s_max),
+            None => body,
+        };
+        node.way(&way).await?.send(&job, body).await
     };
-    Ok(Json(node.way(&asked.way).await?.send(&job, body).await?))
+    spanned("node: send", &job.migration, work).await
 }
 
 async fn discard_transfer(State(served): Asked, peer: Who, Json(asked): Json<Forgetting>) -> Answered<()> {
-    Ok(Json(served.admit(peer)?.way(&asked.way).await?.discard(&asked.migration).await?))
+    let work = async { served.admit(peer)?.way(&asked.way).await?.discard(&asked.migration).await };
+    spanned("node: discard transfer", &asked.migration, work).await
 }
 
 async fn recipient(State(served): Asked, peer: Who, Json(()): Json<()>) -> Answered<String> {
@@ -113,14 +134,18 @@ fn named(job: &TransferJob) -> Checkpoint {
 }
 
 async fn retire(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<()> {
-    Ok(Json(served.admit(peer)?.source(&place).await?.retire(&place.migration).await?))
+    let work = async { served.admit(peer)?.source(&place).await?.retire(&place.migration).await };
+    spanned("node: retire source", &place.migration, work).await
 }
 
 async fn discard_source(State(served): Asked, peer: Who, Json(place): Json<SourcePlace>) -> Answered<()> {
-    let node = served.admit(peer)?;
-    node.source(&place).await?.discard(&place.migration).await?;
-    node.source_done(&place.migration).await;
-    Ok(Json(()))
+    let work = async {
+        let node = served.admit(peer)?;
+        node.source(&place).await?.discard(&place.migration).await?;
+        node.source_done(&place.migration).await;
+        Ok(())
+    };
+    spanned("node: discard checkpoint", &place.migration, work).await
 }
 
 async fn restores(State(served): Asked, peer: Who, Json(()): Json<()>) -> Answered<Restores> {
@@ -128,19 +153,28 @@ async fn restores(State(served): Asked, peer: Who, Json(()): Json<()>) -> Answer
 }
 
 async fn prepare(State(served): Asked, peer: Who, Json(asked): Json<Preparing>) -> Answered<()> {
-    let node = served.admit(peer)?;
-    node.expect(&asked.place).await?;
-    Ok(Json(node.target(&asked.place).await?.prepare(&asked.job).await?))
+    let work = async {
+        let node = served.admit(peer)?;
+        node.expect(&asked.place).await?;
+        node.target(&asked.place).await?.prepare(&asked.job).await
+    };
+    spanned("node: prepare", &asked.job.migration, work).await
 }
 
 async fn stage(State(served): Asked, peer: Who, Json(asked): Json<Staging>) -> Answered<()> {
-    let node = served.admit(peer)?;
-    Ok(Json(node.target(&asked.place).await?.stage(&asked.job, &asked.receipt, node.arrived(&asked.way).await?).await?))
+    let work = async {
+        let node = served.admit(peer)?;
+        node.target(&asked.place).await?.stage(&asked.job, &asked.receipt, node.arrived(&asked.way).await?).await
+    };
+    spanned("node: stage", &asked.job.migration, work).await
 }
 
 async fn restore(State(served): Asked, peer: Who, Json(asked): Json<Restoring>) -> Answered<Restored> {
-    let node = served.admit(peer)?;
-    Ok(Json(node.target(&asked.place).await?.restore(&asked.job, &asked.receipts, node.arrived(&asked.way).await?).await?))
+    let work = async {
+        let node = served.admit(peer)?;
+        node.target(&asked.place).await?.restore(&asked.job, &asked.receipts, node.arrived(&asked.way).await?).await
+    };
+    spanned("node: restore", &asked.job.migration, work).await
 }
 
 async fn target_status(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<CopyStatus> {
@@ -148,12 +182,16 @@ async fn target_status(State(served): Asked, peer: Who, Json(place): Json<Target
 }
 
 async fn promote(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<()> {
-    Ok(Json(served.admit(peer)?.target(&place).await?.promote(&place.migration).await?))
+    let work = async { served.admit(peer)?.target(&place).await?.promote(&place.migration).await };
+    spanned("node: promote", &place.migration, work).await
 }
 
 /// The bytes that have arrived go by [`crate::RemoteTransfer`]'s own discard, before or after this.
 async fn discard_target(State(served): Asked, peer: Who, Json(place): Json<TargetPlace>) -> Answered<()> {
-    let node = served.admit(peer)?;
-    node.target(&place).await?.discard(&place.migration).await?;
-    Ok(Json(node.target_done(&place.migration).await?))
+    let work = async {
+        let node = served.admit(peer)?;
+        node.target(&place).await?.discard(&place.migration).await?;
+        node.target_done(&place.migration).await
+    };
+    spanned("node: discard copy", &place.migration, work).await
 }

@@ -8,6 +8,7 @@
 //! - [`relay`]: a wire that breaks as it is told, between a real client and a real server.
 //! - [`certificates`]: an authority and what it signs, good and bad.
 //! - `fake_registry`, with the feature of that name: an OCI registry that misbehaves as it is told.
+//! - `collector`, with the feature of that name: it takes OpenTelemetry spans, and tells them.
 //! - [`clock`]: simulated time.
 //!
 //! All time is tokio's: under paused time everything here (but relay and registry, whose sockets are real) is fast and repeatable.
@@ -16,6 +17,8 @@
 pub mod auditor;
 pub mod certificates;
 pub mod clock;
+#[cfg(feature = "collector")]
+pub mod collector;
 pub mod conformance;
 #[cfg(feature = "fake-registry")]
 pub mod fake_registry;

@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, env = "MS2M_OPERATIONS_PORT", default_value_t = 9444)]
     pub(crate) operations_port: u16,
 
+    /// The OpenTelemetry collector for traces, by OTLP over HTTP: http://HOST:4318 [default: none]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) traces: Option<String>,
+
     /// This node's certificate (PEM), which names the node; read again when it changes, like the next two
     #[arg(long, env = "MS2M_CERTIFICATE", default_value = "/etc/ms2m/tls/tls.crt")]
     certificate: PathBuf,

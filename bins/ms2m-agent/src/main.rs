@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 use ms2m_core::{Error, ErrorKind, Result};
+use ms2m_traces::Traces;
 use ms2m_transfer_direct::Agent;
 use ms2m_transfer_direct::agent::Store;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
 
 use args::{Args, Task};
 use node::ThisNode;
@@ -38,18 +40,27 @@ fn main() -> ExitCode {
             }
         };
     }
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Before there are threads.
     let entered = if args.as_node { args.enter_the_node() } else { Ok(()) };
-    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
-    let runtime = entered.and_then(|()| tokio::runtime::Runtime::new().map_err(cannot));
-    match runtime.and_then(|runtime| runtime.block_on(run(&args))) {
+    let traces = Traces::to(args.traces.as_deref(), "ms2m-agent");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt::layer().json().with_span_list(false).with_writer(std::io::stderr);
+    let layer = traces.as_ref().ok().and_then(Traces::layer);
+    tracing_subscriber::registry().with(filter).with(log).with(layer).init();
+    match entered.and(traces).and_then(|traces| work(&args, &traces)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the agent ends");
             ExitCode::FAILURE
         }
     }
+}
+
+fn work(args: &Args, traces: &Traces) -> Result<()> {
+    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
+    let worked = tokio::runtime::Runtime::new().map_err(cannot)?.block_on(run(args));
+    traces.end();
+    worked
 }
 
 async fn run(args: &Args) -> Result<()> {

@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, env = "MS2M_MIGRATIONS_MAX", default_value_t = 64)]
     pub(crate) migrations_max: usize,
 
+    /// The OpenTelemetry collector for traces, by OTLP over HTTP: http://HOST:4318 [default: none]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub(crate) traces: Option<String>,
+
     /// The address for health and metrics
     #[arg(long, env = "MS2M_LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub(crate) listen: IpAddr,

@@ -12,10 +12,12 @@ use clap::Parser as _;
 use ms2m_core::{Error, ErrorKind, Result};
 use ms2m_identity::Issuer;
 use ms2m_k8s::Operator;
+use ms2m_traces::Traces;
 use ms2m_transfer_direct::Credentials;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::prelude::*;
 
 use agents::{Agents, Nodes};
 use args::Args;
@@ -27,21 +29,24 @@ fn main() -> ExitCode {
     let args = Args::parse();
     // lapin calls every refused question an error.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,lapin=off"));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "the controller cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run(&args)) {
+    let traces = Traces::to(args.traces.as_deref(), "ms2m-controller");
+    let log = tracing_subscriber::fmt::layer().json().with_span_list(false).with_writer(std::io::stderr);
+    let layer = traces.as_ref().ok().and_then(Traces::layer);
+    tracing_subscriber::registry().with(filter).with(log).with(layer).init();
+    match traces.and_then(|traces| work(&args, &traces)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the controller ends");
             ExitCode::FAILURE
         }
     }
+}
+
+fn work(args: &Args, traces: &Traces) -> Result<()> {
+    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
+    let worked = tokio::runtime::Runtime::new().map_err(cannot)?.block_on(run(args));
+    traces.end();
+    worked
 }
 
 async fn run(args: &Args) -> Result<()> {

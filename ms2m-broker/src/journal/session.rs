@@ -192,9 +192,7 @@ impl Session {
                         match broker.fence(&connection).await {
                             Ok(true) => debug!(connection, "the source that is gone is cut off"),
                             Ok(false) => debug!(connection, "this broker offers no fence: it notices by itself"),
-                            Err(error) => {
-                                warn!(%error, connection, "the source that is gone could not be cut off: the broker notices by itself")
-                            }
+                            Err(error) => warn!(%error, connection, "the source that is gone could not be cut off"),
                         }
                     });
                 }

@@ -8,6 +8,9 @@
 //! [`Driver::resume`]; dropping the future of [`Driver::run`] at any await is the same as a crash. Nothing is spawned: calls
 //! run inside the driver's own future and are dropped as soon as the engine does not wait for them any more. Every await is
 //! bounded by the engine's deadlines, with tokio's time, so simulations may pause it.
+//!
+//! A migration is a `tracing` span `migration` (or `resumed`), each call but the looks that are repeated is a span `call` within it, and all have the field
+//! `migration`.
 
 mod calls;
 mod cancel;
@@ -21,6 +24,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+
+use tracing::Instrument as _;
+use tracing::field::Empty;
 
 pub use cancel::Cancel;
 pub use clock::MonotonicClock;
@@ -115,8 +121,11 @@ impl Driver {
                 .with("migration", migration));
         }
         let clock = self.clock();
+        let span = tracing::info_span!(
+            "migration", migration = %spec.migration, queue = spec.queue, source = %spec.source, copy = %spec.copy, outcome = Empty, error = Empty
+        );
         let state = MigrationState::new(spec, self.drivers.names(), clock.now());
-        self.go(state, Event::Start, &*clock).await
+        self.go(state, Event::Start, &*clock).instrument(span).await
     }
 
     /// Goes on with a migration whose driver is gone. A final state gives its report.
@@ -127,7 +136,9 @@ impl Driver {
     /// When a state could not be stored; see [`run`](Self::run).
     pub async fn resume(&self, state: MigrationState) -> Result<MigrationReport> {
         let clock = self.clock();
-        self.go(state, Event::Resumed, &*clock).await
+        let span =
+            tracing::info_span!("resumed", migration = %state.spec().migration, phase = %state.phase(), outcome = Empty, error = Empty);
+        self.go(state, Event::Resumed, &*clock).instrument(span).await
     }
 
     /// Tries once to remove what an ended migration has [left behind](MigrationState::removable), and keeps the state with what is left. Each call gets
@@ -172,6 +183,7 @@ impl Driver {
             }
             state = next;
             if let Some(report) = MigrationReport::of(&state) {
+                tracing::Span::current().record("outcome", tracing::field::debug(report.outcome)).record("error", report.reason.as_deref());
                 return Ok(report);
             }
             for effect in effects {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use super::{Drivers, Observer, Progress};
 use crate::bytes_stream::ByteStream;
-use crate::engine::{Answer, Call, Effect, Event, Fault, Step};
+use crate::engine::{Answer, Call, Effect, EffectKey, Event, Fault, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::MigrationId;
 use crate::pace::paced;
@@ -19,16 +21,27 @@ pub(super) async fn perform(drivers: Drivers, observer: Arc<dyn Observer>, effec
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
-    let answer = match tokio::time::timeout(limit, answer(&drivers, &observer, &key.migration, call)).await {
+    let span = span(&key, attempt);
+    let answer = match tokio::time::timeout(limit, answer(&drivers, &observer, &key.migration, call)).instrument(span.clone()).await {
         Ok(answer) => answer,
         Err(_) => Err(timed_out(key.step, limit)),
     };
     match answer {
         Ok(answer) => Event::Done { issue, answer },
         Err(error) => {
+            span.record("error", tracing::field::display(&error));
             tracing::warn!(migration = %key.migration, step = %key.step, attempt, %error, "a call failed");
             Event::Failed { issue, fault: Fault::from(&error) }
         }
+    }
+}
+
+/// Looks that are repeated are worth one to nobody but who debugs.
+fn span(key: &EffectKey, attempt: u32) -> Span {
+    if key.step.is_poll() {
+        tracing::debug_span!("call", otel.name = %key.step, migration = %key.migration, attempt, error = Empty)
+    } else {
+        tracing::info_span!("call", otel.name = %key.step, migration = %key.migration, attempt, error = Empty)
     }
 }
 

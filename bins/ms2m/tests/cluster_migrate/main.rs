@@ -15,6 +15,7 @@ mod publish;
 mod stage;
 mod table;
 mod together;
+mod traces;
 
 use std::collections::BTreeMap;
 

@@ -11,6 +11,9 @@ use ms2m_testkit_machine::workspace_program;
 /// Its account, and the name in its certificate. An agent has that of its node.
 pub(crate) const CONTROLLER: &str = "ms2m-controller";
 
+/// For [`Operator::start_traced`], in the cluster's network.
+pub(crate) const COLLECTOR: &str = "10.77.0.1:4318";
+
 /// A cluster whose nodes restore, with a RabbitMQ, and with what the API server must know of ms2m. The programs run beside it, with their rights in it.
 pub(crate) fn cluster() -> Cluster {
     cluster_of(Options::default().runtime(program("ms2m-runtime").display().to_string()))
@@ -26,6 +29,12 @@ pub(crate) fn cluster_of(options: Options) -> Cluster {
     cluster
 }
 
+fn own_controller(cluster: &Cluster) -> Command {
+    let mut controller = cluster.command(program(CONTROLLER));
+    controller.arg("--credentials").arg(credentials(cluster));
+    controller
+}
+
 /// Where the controller's certificate is.
 pub(crate) fn credentials(cluster: &Cluster) -> PathBuf {
     cluster.shared().join(CONTROLLER)
@@ -36,26 +45,34 @@ pub(crate) struct Operator {
     logs: PathBuf,
     kubeconfig: PathBuf,
     controller: fn(&Cluster) -> Command,
+    /// Where all send their traces.
+    collector: Option<&'static str>,
     running: Vec<(&'static str, Child)>,
 }
 
 impl Operator {
     pub(crate) fn start(cluster: &Cluster) -> Self {
-        Self::start_with(cluster, |cluster| {
-            let mut controller = cluster.command(program(CONTROLLER));
-            controller.arg("--credentials").arg(credentials(cluster));
-            controller
-        })
+        Self::start_with(cluster, own_controller)
     }
 
     /// With a controller of one's own.
     pub(crate) fn start_with(cluster: &Cluster, controller: fn(&Cluster) -> Command) -> Self {
+        Self::start_all(cluster, controller, None)
+    }
+
+    /// With traces, to a collector at [`COLLECTOR`].
+    #[allow(dead_code, reason = "not in every test")]
+    pub(crate) fn start_traced(cluster: &Cluster) -> Self {
+        Self::start_all(cluster, own_controller, Some(COLLECTOR))
+    }
+
+    fn start_all(cluster: &Cluster, controller: fn(&Cluster) -> Command, collector: Option<&'static str>) -> Self {
         let authority = Authority::new().unwrap();
         for name in ["n1", "n2", CONTROLLER] {
             authority.issue(cluster.path(cluster.shared().join(name)), name).unwrap();
         }
         let logs = cluster.path(cluster.shared());
-        let mut operator = Self { logs, kubeconfig: account(cluster, CONTROLLER), controller, running: Vec::new() };
+        let mut operator = Self { logs, kubeconfig: account(cluster, CONTROLLER), controller, collector, running: Vec::new() };
         for name in ["n1", "n2", CONTROLLER] {
             operator.launch(cluster, name, &[]);
         }
@@ -80,6 +97,7 @@ impl Operator {
                 controller
             }
         };
+        command.envs(self.collector.map(|collector| ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))));
         let options = if options.is_empty() && node(name).is_some() { &["--free-bytes-min", "0"] } else { options };
         let log = File::options().create(true).append(true).open(self.logs.join(format!("{name}.log"))).unwrap();
         let child = command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
