@@ -1,4 +1,4 @@
-//! A move as its trace tells it, from the controller and from both nodes.
+//! A move as its trace tells it, from the controller and from both nodes. `MS2M_MIGRATIONS` says how many there are (1 unless set): the last one by name is told.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -7,14 +7,16 @@ use ms2m_testkit::collector::Collector;
 use tokio::time::sleep;
 
 use crate::operator::{COLLECTOR, Operator};
-use crate::stage::{LOOK, Setting, Stage, WITHIN};
+use crate::stage::{LOOK, Setting, Stage, WITHIN, number};
 
 #[test]
 fn a_move_is_one_trace_of_the_controller_and_both_nodes() {
-    Stage::start_with(Operator::start_traced).play(&Setting::deployment(0, 10, "auto"), async |act| {
+    Stage::start_with(Operator::start_traced).play(&Setting::deployment(number("MS2M_MEGABYTES", 0), 10, "hold"), async |act| {
         let collector = Collector::start(COLLECTOR).unwrap();
-        assert_eq!(act.migrate().await[0]["outcome"], "completed");
-        let uid = act.uid_of(&act.migrations()[0]);
+        for _ in 0..number("MS2M_MIGRATIONS", 1) {
+            assert_eq!(act.migrate().await[0]["outcome"], "completed");
+        }
+        let uid = act.uid_of(act.migrations().last().unwrap());
         let trace: Vec<u8> = uid.replace('-', "").as_bytes().chunks(2).map(|pair| byte(pair)).collect();
         let wanted = [
             ("ms2m-controller", "migration"),
