@@ -4,7 +4,8 @@
 //!   event ──► step(state, event, now) ──► store the state ──► perform the effects ──► event …
 //! ```
 //!
-//! The state is stored before its effects are performed, so whoever finds it in the [`StateStore`] can go on with
+//! The state is stored before its effects are performed (or beside those of which the state before
+//! [knows enough](MigrationState::may_be_stored_beside)), so whoever finds it in the [`StateStore`] can go on with
 //! [`Driver::resume`]; dropping the future of [`Driver::run`] at any await is the same as a crash. Nothing is spawned: calls
 //! run inside the driver's own future and are dropped as soon as the engine does not wait for them any more. Every await is
 //! bounded by the engine's deadlines, with tokio's time, so simulations may pause it.
@@ -35,7 +36,7 @@ pub use store::{MemoryStore, StateStore};
 
 use self::calls::Calls;
 use crate::checkpoint::CheckpointSource;
-use crate::engine::{DriverNames, Event, MigrationSpec, MigrationState, SWEPT, step};
+use crate::engine::{DriverNames, Effect, Event, MigrationSpec, MigrationState, SWEPT, step};
 use crate::error::{Error, ErrorKind, Result, Verdict};
 use crate::replay::ReplayBroker;
 use crate::report::MigrationReport;
@@ -174,10 +175,14 @@ impl Driver {
         let mut heard = false;
         let mut event = first;
         loop {
-            let (next, effects) = step(&state, &event, clock.now());
+            let (next, mut effects) = step(&state, &event, clock.now());
             calls.keep_outstanding(&next);
+            let mut early = None;
             if matches!(event, Event::Start | Event::Resumed) || next.must_store_after(&state) {
-                self.store(&next).await?;
+                if next.may_be_stored_beside(&state, &effects) {
+                    self.perform(&mut calls, effects.drain(..));
+                }
+                early = store_beside(self.store(&next), &mut calls).await?;
                 log(&state, &next);
                 self.observer.on_state(&next);
             }
@@ -186,11 +191,18 @@ impl Driver {
                 tracing::Span::current().record("outcome", tracing::field::debug(report.outcome)).record("error", report.reason.as_deref());
                 return Ok(report);
             }
-            for effect in effects {
-                calls.add(effect.issue, perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect));
-            }
-            event = wait(&mut calls, (!heard).then_some(cancelled.as_mut()), state.deadline(), clock.now()).await;
+            self.perform(&mut calls, effects);
+            event = match early {
+                Some(answer) => answer,
+                None => wait(&mut calls, (!heard).then_some(cancelled.as_mut()), state.deadline(), clock.now()).await,
+            };
             heard |= matches!(event, Event::Cancel { .. });
+        }
+    }
+
+    fn perform(&self, calls: &mut Calls, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            calls.add(effect.issue, perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect));
         }
     }
 
@@ -214,6 +226,22 @@ impl Driver {
             }
         }
     }
+}
+
+/// Calls go on while a state is stored. Who answers meanwhile is heard after that, so the store is never more than one step behind.
+async fn store_beside(storing: impl Future<Output = Result<()>>, calls: &mut Calls) -> Result<Option<Event>> {
+    let mut storing = pin!(storing);
+    let mut early = None;
+    poll_fn(|cx| {
+        if early.is_none()
+            && let Poll::Ready(event) = calls.poll_answer(cx)
+        {
+            early = Some(event);
+        }
+        storing.as_mut().poll(cx)
+    })
+    .await?;
+    Ok(early)
 }
 
 /// The next event: an answer, a cancel, or the deadline.

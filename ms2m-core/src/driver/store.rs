@@ -20,7 +20,7 @@ pub trait StateStore: fmt::Debug + Send + Sync + 'static {
     /// Keeps the state, in place of an earlier one of the same migration.
     ///
     /// # Errors
-    /// When it is not certain that the state is kept. The driver repeats the call; then it stops without performing the effects.
+    /// When it is not certain that the state is kept. The driver repeats the call; then it stops.
     async fn save(&self, state: &MigrationState) -> Result<()>;
 
     /// The state kept last, if there is one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::effect::{Call, Effect, EffectKey, Step};
 use super::state::{Course, MigrationState, Outstanding};
 use crate::checkpoint::CheckpointJob;
+use crate::part::Part;
 use crate::phase::Phase;
 use crate::replay::{HandOverJob, ReplayJob};
 use crate::restore::RestoreJob;
@@ -71,11 +72,21 @@ impl MigrationState {
     }
 
     fn push(&mut self, call: Outstanding) {
+        // Some are on record one step before: see [`MigrationState::may_be_stored_beside`].
         match call.step {
             Step::Begin => self.traces.journal = true,
             Step::Prepare | Step::Stage(_) => self.traces.copy = true,
-            Step::PreDump(_) | Step::Checkpoint => self.traces.checkpoint = true,
-            Step::Send(_) => self.traces.transfer = true,
+            Step::PreDump(_) | Step::Park => self.traces.checkpoint = true,
+            Step::Checkpoint => {
+                self.traces.checkpoint = true;
+                self.traces.transfer = true;
+            }
+            Step::Send(Part::Round(_)) => self.traces.transfer = true,
+            Step::Send(Part::Final) => {
+                self.traces.transfer = true;
+                self.traces.copy = true;
+                self.restore_tried = true;
+            }
             Step::Restore => {
                 self.traces.copy = true;
                 self.restore_tried = true;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::Step;
+use super::effect::{Effect, Step};
 use super::pre_dump::PreDumpEnd;
 use super::spec::{DriverNames, MigrationSpec};
 use crate::checkpoint::{Checkpoint, PreDump};
+use crate::part::Part;
 use crate::phase::Phase;
 use crate::replay::{Begun, CutOver, Parked, ReplayProgress, Retired};
 use crate::restore::Restored;
@@ -334,6 +335,18 @@ impl MigrationState {
             }
         }
         after != before
+    }
+
+    /// Whether the effects of going from `before` to `self` may be performed while `self` is being stored. A new driver would go on from `before`, ask for the step before
+    /// again, hear the same, and come to these effects once more, which is fine: so it is where `before` has on record all that they may leave behind. That is the case
+    /// on the way from the parked source to the living copy, in which a held queue is served by nobody.
+    #[must_use]
+    pub fn may_be_stored_beside(&self, before: &Self, effects: &[Effect]) -> bool {
+        let forward = before.course == Course::Forward && self.course == Course::Forward && before.source_gone == self.source_gone;
+        let on_record = before.traces == self.traces && before.restore_tried == self.restore_tried;
+        let repeatable =
+            |step: Step| matches!(step, Step::Checkpoint | Step::Resume | Step::Send(Part::Final) | Step::Restore) || step.is_poll();
+        forward && on_record && effects.iter().all(|effect| repeatable(effect.key.step))
     }
 
     fn without_polls(&self) -> Self {

@@ -39,6 +39,28 @@ pub(crate) enum Owner {
     Copy,
 }
 
+/// A store that takes longer than a call, so that a driver dies before and after it has kept what is done meanwhile.
+#[derive(Debug)]
+struct Slow(Arc<MemoryStore>);
+
+#[async_trait]
+impl StateStore for Slow {
+    async fn save(&self, state: &MigrationState) -> Result<()> {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        self.0.save(state).await?;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    }
+
+    async fn load(&self, migration: &MigrationId) -> Result<Option<MigrationState>> {
+        self.0.load(migration).await
+    }
+
+    async fn remove(&self, migration: &MigrationId) -> Result<()> {
+        self.0.remove(migration).await
+    }
+}
+
 /// What is really the case.
 #[derive(Debug)]
 pub(crate) struct Truth {
@@ -133,7 +155,7 @@ impl Sim {
     }
 
     pub(crate) fn driver(self: &Arc<Self>) -> Driver {
-        Driver::new(self.drivers(), self.store.clone()).with_clock(Arc::new(clock()))
+        Driver::new(self.drivers(), Arc::new(Slow(self.store.clone()))).with_clock(Arc::new(clock()))
     }
 
     pub(crate) async fn stored(&self) -> Option<MigrationState> {
@@ -144,11 +166,20 @@ impl Sim {
     async fn call<T>(&self, step: Step, happen: impl FnOnce(&mut Truth) -> Result<T>) -> Result<T> {
         if !step.is_poll() {
             let stored = self.stored().await.expect("something is done before anything is stored");
+            // These may begin while it is stored that the one before is done.
+            let before: &[Step] = match step {
+                Step::Checkpoint => &[Step::Park],
+                Step::Send(Part::Final) | Step::Resume => &[Step::Checkpoint],
+                Step::Restore => &[Step::Send(Part::Final), Step::AwaitReady],
+                _ => &[],
+            };
+            let asked = |step: Step| stored.outstanding().iter().any(|call| call.step == step);
             // What follows the commit point may be done again, and so may what has been left behind be removed; of the hand-over the journal knows.
             let known = *stored.course() == Course::Committed
                 || !stored.removable().is_empty()
                 || step == Step::HandOver
-                || stored.outstanding().iter().any(|call| call.step == step);
+                || asked(step)
+                || before.iter().copied().any(asked);
             assert!(known, "{step} is done, but not stored: {stored:#?}");
         }
         self.truth().calls.push(step);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use ms2m_core::{CopyStatus, Error, ErrorKind, MigrationId, Receipt, RestoreJob, RestoreTarget, Restored, Result, TransferBackend};
+use tracing::Instrument as _;
 
 use super::bundle::mark;
 use super::gate::Gate;
@@ -259,11 +260,12 @@ impl RestoreTarget for PodTarget {
         let features = crate::facts::cpu_features();
         let machine = Machine { flavor: self.flavor, criu: &criu, architecture: std::env::consts::ARCH, cpu_features: &features };
         let names: Vec<_> = self.copy.containers.iter().map(String::as_str).collect();
-        let arrived = self.arrivals(&job.migration).gather(receipts, &*transfer, &machine, &names).await?;
+        let arrivals = self.arrivals(&job.migration);
+        let arrived = arrivals.gather(receipts, &*transfer, &machine, &names).instrument(tracing::info_span!("unpack")).await?;
         record.ordered = true;
         record.store(&self.work_dir, &job.migration)?;
         let left = job.deadline.saturating_sub(begun.elapsed());
-        if let Err(error) = self.make(&job.migration, &mut record, arrived, left).await {
+        if let Err(error) = self.make(&job.migration, &mut record, arrived, left).instrument(tracing::info_span!("make")).await {
             // No half-made copy may live on.
             self.end(&record).await?;
             return Err(error);

@@ -365,11 +365,6 @@ impl Act<'_> {
         self.stage.cluster.kubectl(words).unwrap();
     }
 
-    /// The UID of a migration.
-    pub(crate) fn uid_of(&self, migration: &str) -> String {
-        self.stage.get(&["statefulmigration", migration])["metadata"]["uid"].as_str().unwrap().to_owned()
-    }
-
     /// The migrations that there are, by their names.
     pub(crate) fn migrations(&self) -> Vec<String> {
         let found = self.stage.get(&["statefulmigrations"]);
