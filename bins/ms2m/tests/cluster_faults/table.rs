@@ -40,8 +40,13 @@ pub(crate) fn check(title: &str, rows: &[Row]) {
     let mut page = fs::read_to_string(&path).unwrap_or_default();
     if std::env::var_os("MS2M_BLESS").is_some() {
         let chapters = page.split("\n## ").skip(1).map(|known| format!("\n## {known}"));
-        let others: Vec<_> = chapters.filter(|known| !known.starts_with(&format!("\n## {title}\n"))).collect();
-        page = format!("{HEAD}{}{chapter}", others.concat());
+        let is_this = |known: &String| known.starts_with(&format!("\n## {title}\n"));
+        let mut chapters: Vec<_> = chapters.collect();
+        match chapters.iter().position(is_this) {
+            Some(at) => chapters[at].clone_from(&chapter),
+            None => chapters.push(chapter.clone()),
+        }
+        page = format!("{HEAD}{}", chapters.concat());
         fs::write(&path, &page).unwrap();
     }
     assert!(page.contains(&chapter), "{} does not say this", path.display());
