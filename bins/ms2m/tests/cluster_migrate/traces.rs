@@ -19,7 +19,7 @@ fn a_move_is_one_trace_of_the_controller_and_both_nodes() {
             assert_eq!(report["outcome"], "completed");
             report["id"].as_str().unwrap().clone_into(&mut migration);
         }
-        let trace: Vec<u8> = migration.replace('-', "").as_bytes().chunks(2).map(|pair| byte(pair)).collect();
+        let trace: Vec<u8> = migration.replace('-', "").as_bytes().chunks(2).map(byte).collect();
         let wanted = [
             ("ms2m-controller", "migration"),
             ("ms2m-controller", "begin"),
