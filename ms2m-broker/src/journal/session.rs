@@ -177,24 +177,14 @@ impl Session {
                     self.invite_again().await?;
                 }
                 ControllerAction::Fence { connection } => {
-                    match self.broker.fence(&connection).await {
-                        Ok(true) => debug!(connection, "copy fenced"),
-                        // The verdict does not depend on it: TAKEN and TAKEBACK meet in the journal.
-                        Ok(false) => debug!(connection, "this broker offers no fence"),
-                        Err(error) => warn!(%error, connection, "the copy could not be fenced"),
-                    }
+                    // The verdict does not depend on it: TAKEN and TAKEBACK meet in the journal.
+                    fence(&*self.broker, &connection, "the copy").await;
                     events.push(ControllerEvent::Fenced);
                 }
                 ControllerAction::CutOff { connection } => {
                     let broker = Arc::clone(&self.broker);
                     // It has a deadline of its own, and the journal is read meanwhile.
-                    tokio::spawn(async move {
-                        match broker.fence(&connection).await {
-                            Ok(true) => debug!(connection, "the source that is gone is cut off"),
-                            Ok(false) => debug!(connection, "this broker offers no fence: it notices by itself"),
-                            Err(error) => warn!(%error, connection, "the source that is gone could not be cut off"),
-                        }
-                    });
+                    tokio::spawn(async move { fence(&*broker, &connection, "the source that is gone").await });
                 }
                 ControllerAction::Answer(given) => answer = Some(given),
             }
@@ -400,4 +390,13 @@ impl Link {
 
 fn connection_name(migration: &MigrationId) -> String {
     format!("ms2m-controller-{migration}")
+}
+
+/// Cuts a connection off, where the broker can do that.
+async fn fence(broker: &dyn Broker, connection: &str, whose: &'static str) {
+    match broker.fence(connection).await {
+        Ok(true) => debug!(connection, whose, "fenced"),
+        Ok(false) => debug!(connection, whose, "this broker offers no fence"),
+        Err(error) => warn!(%error, connection, whose, "could not be fenced"),
+    }
 }

@@ -26,13 +26,12 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tracing::Instrument as _;
-use tracing::field::Empty;
-
 pub use cancel::Cancel;
 pub use clock::MonotonicClock;
 pub use observer::{NoObserver, Observer, Progress};
 pub use store::{MemoryStore, StateStore};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use self::calls::Calls;
 use crate::checkpoint::CheckpointSource;
@@ -126,7 +125,7 @@ impl Driver {
             "migration", migration = %spec.migration, queue = spec.queue, source = %spec.source, copy = %spec.copy, outcome = Empty, error = Empty
         );
         let state = MigrationState::new(spec, self.drivers.names(), clock.now());
-        self.go(state, Event::Start, &*clock).instrument(span).await
+        self.go_within(span, state, Event::Start, &*clock).await
     }
 
     /// Goes on with a migration whose driver is gone. A final state gives its report.
@@ -139,7 +138,7 @@ impl Driver {
         let clock = self.clock();
         let span =
             tracing::info_span!("resumed", migration = %state.spec().migration, phase = %state.phase(), outcome = Empty, error = Empty);
-        self.go(state, Event::Resumed, &*clock).instrument(span).await
+        self.go_within(span, state, Event::Resumed, &*clock).await
     }
 
     /// Tries once to remove what an ended migration has [left behind](MigrationState::removable), and keeps the state with what is left. Each call gets
@@ -168,6 +167,12 @@ impl Driver {
         self.clock.clone().unwrap_or_else(|| Arc::new(MonotonicClock::new()))
     }
 
+    async fn go_within(&self, span: Span, state: MigrationState, first: Event, clock: &dyn Clock) -> Result<MigrationReport> {
+        let report = self.go(state, first, clock).instrument(span.clone()).await?;
+        span.record("outcome", tracing::field::debug(report.outcome)).record("error", report.reason.as_deref());
+        Ok(report)
+    }
+
     async fn go(&self, mut state: MigrationState, first: Event, clock: &dyn Clock) -> Result<MigrationReport> {
         let mut calls = Calls::default();
         let cancel = self.cancel.clone();
@@ -188,7 +193,6 @@ impl Driver {
             }
             state = next;
             if let Some(report) = MigrationReport::of(&state) {
-                tracing::Span::current().record("outcome", tracing::field::debug(report.outcome)).record("error", report.reason.as_deref());
                 return Ok(report);
             }
             self.perform(&mut calls, effects);

@@ -261,11 +261,13 @@ impl RestoreTarget for PodTarget {
         let machine = Machine { flavor: self.flavor, criu: &criu, architecture: std::env::consts::ARCH, cpu_features: &features };
         let names: Vec<_> = self.copy.containers.iter().map(String::as_str).collect();
         let arrivals = self.arrivals(&job.migration);
-        let arrived = arrivals.gather(receipts, &*transfer, &machine, &names).instrument(tracing::info_span!("unpack")).await?;
+        let span = tracing::info_span!("unpack", migration = %job.migration);
+        let arrived = arrivals.gather(receipts, &*transfer, &machine, &names).instrument(span).await?;
         record.ordered = true;
         record.store(&self.work_dir, &job.migration)?;
         let left = job.deadline.saturating_sub(begun.elapsed());
-        if let Err(error) = self.make(&job.migration, &mut record, arrived, left).instrument(tracing::info_span!("make")).await {
+        let span = tracing::info_span!("make", migration = %job.migration);
+        if let Err(error) = self.make(&job.migration, &mut record, arrived, left).instrument(span).await {
             // No half-made copy may live on.
             self.end(&record).await?;
             return Err(error);

@@ -33,12 +33,12 @@ impl Pin {
     /// # Errors
     /// [`ErrorKind::Unsupported`] for all others.
     pub(crate) fn of(client: &Client, namespace: &str, owner: &Owner) -> Result<Self> {
-        match owner {
-            Owner::ReplicaSet(set) if set.deployment.is_some() => {
-                Ok(Self::new(client, namespace, set.deployment.as_deref().unwrap_or_default(), (&set.name, &set.uid)))
-            }
-            _ => Err(Error::fatal(ErrorKind::Unsupported, "placement: Pin is for pods of a Deployment; leave it out")),
+        if let Owner::ReplicaSet(set) = owner
+            && let Some(deployment) = &set.deployment
+        {
+            return Ok(Self::new(client, namespace, deployment, (&set.name, &set.uid)));
         }
+        Err(Error::fatal(ErrorKind::Unsupported, "placement: Pin is for pods of a Deployment; leave it out"))
     }
 
     pub(crate) fn new(client: &Client, namespace: &str, deployment: &str, (set, set_uid): (&str, &str)) -> Self {
