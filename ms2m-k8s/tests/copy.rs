@@ -98,17 +98,22 @@ fn without_a_target_it_goes_anywhere_else_and_the_sources_own_wishes_stay() {
     let mut spec = spec();
     let zone = json!({ "matchExpressions": [{ "key": "zone", "operator": "In", "values": ["a"] }] });
     let moved_before = json!({ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["n1"] }] });
-    spec["affinity"] = json!({
-        "podAntiAffinity": { "kept": true },
-        "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [zone, moved_before] } },
-    });
-    let copy = copy_of(&source(&spec), None, None);
-    let place = json!({ "key": "metadata.name", "operator": "NotIn", "values": ["n1"] });
-    assert_eq!(copy["spec"]["affinity"]["podAntiAffinity"], json!({ "kept": true }));
-    let terms = &copy["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
-    assert_eq!(terms[0], json!({ "matchExpressions": zone["matchExpressions"], "matchFields": [place] }));
-    assert_eq!(terms[1], json!({ "matchFields": [place] }), "an earlier move is over");
-    assert_eq!(copy["spec"].get("runtimeClassName"), None);
+    let elsewhere = json!([{ "key": "metadata.name", "operator": "NotIn", "values": ["n1"] }]);
+    let mut copy_with = |terms: Value| {
+        spec["affinity"] = json!({
+            "podAntiAffinity": { "kept": true },
+            "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms } },
+        });
+        let copy = copy_of(&source(&spec), None, None);
+        assert_eq!(copy["spec"]["affinity"]["podAntiAffinity"], json!({ "kept": true }));
+        assert_eq!(copy["spec"].get("runtimeClassName"), None);
+        copy["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].clone()
+    };
+    let in_zone = json!([{ "matchExpressions": zone["matchExpressions"], "matchFields": elsewhere }]);
+    assert_eq!(copy_with(json!([zone])), in_zone);
+    // One of its terms is enough for a node. One that only says where it is now must not become "anywhere else", which is out of the zone too.
+    assert_eq!(copy_with(json!([zone, moved_before])), in_zone);
+    assert_eq!(copy_with(json!([moved_before])), json!([{ "matchFields": elsewhere }]), "an earlier move is over");
 }
 
 #[test]
