@@ -13,6 +13,12 @@ pub(crate) fn cpu_features() -> Vec<String> {
     features
 }
 
+/// This boot of the machine, by the kernel's own name for it. `None` where `/proc` is not to be read.
+pub(crate) fn boot() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(boot.trim().to_owned()).filter(|boot| !boot.is_empty())
+}
+
 /// What a report shows of a manifest.
 pub(crate) fn summary(manifest: &Manifest) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::from([

@@ -7,6 +7,7 @@ use ms2m_core::{Error, ErrorKind, Part, Receipt, Result, TransferBackend};
 use super::bundle::{io, remove_directory};
 use super::check;
 use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
+use crate::facts;
 
 /// What one container is restored from.
 #[derive(Clone, Debug)]
@@ -29,13 +30,22 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
+    /// Of this boot: nothing here is synced to the disk, so after a crash of the machine it is unpacked again.
+    fn unpacked(&self) -> PathBuf {
+        self.directory.join(facts::boot().as_deref().unwrap_or("unpacked"))
+    }
+
+    fn place(&self, part: Part) -> PathBuf {
+        self.unpacked().join(part.to_string())
+    }
+
     /// Unpacks one part, unless that was done before.
     pub(crate) async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
-        let target = self.directory.join(receipt.part.to_string());
+        let target = self.place(receipt.part);
         if let Ok(json) = std::fs::read(target.join(MANIFEST)) {
             return Ok(Manifest::parse(&json)?);
         }
-        std::fs::create_dir_all(&self.directory).map_err(io("the directory", &target))?;
+        std::fs::create_dir_all(self.unpacked()).map_err(io("the directory", &target))?;
         // It gets its name when it is complete: a driver before this one may have been killed half way.
         let partial = target.with_extension("partial");
         remove_directory(&partial)?;
@@ -57,7 +67,7 @@ impl Arrivals {
             return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
         };
         let manifest = self.unpack(last, transfer).await?;
-        let place = |part: Part, name: &str| self.directory.join(part.to_string()).join("containers").join(name);
+        let place = |part: Part, name: &str| self.place(part).join("containers").join(name);
         for round in rounds {
             let part = self.unpack(round, transfer).await?;
             let Part::Round(number) = round.part else { continue };

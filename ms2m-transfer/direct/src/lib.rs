@@ -1,7 +1,7 @@
 //! [`DirectTransfer`]: checkpoints go straight to the target node's [`Agent`], over mutually authenticated TLS 1.3.
 //!
 //! ```text
-//! body ─► digest ─► window ─► TLS ══════► TLS ─► digest, disk ─► check ─► fsync, rename ─► visible
+//! body ─► digest ─► window ─► TLS ══════► TLS ─► digest, disk ─► check ─► rename ─► visible
 //!                     ▲                               │
 //!                     └──── so much is written ◄──────┘
 //! ```

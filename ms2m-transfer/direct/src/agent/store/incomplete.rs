@@ -161,13 +161,10 @@ impl Incomplete {
         self.archive_bytes = self.progress.bytes;
     }
 
-    /// Makes it durable and gives it its name.
+    /// Gives it its name.
     pub(super) fn publish(self, to: &Path) -> Result<()> {
-        let directory = to.parent().unwrap_or(to);
-        make_directory(directory)?;
-        self.file.sync_data().map_err(failed("written", &self.path))?;
-        std::fs::rename(&self.path, to).map_err(failed("renamed", &self.path))?;
-        sync_directory(directory)
+        make_directory(to.parent().unwrap_or(to))?;
+        std::fs::rename(&self.path, to).map_err(failed("renamed", &self.path))
     }
 
     pub(crate) fn remove(&self) {
@@ -196,11 +193,6 @@ fn create(path: &Path) -> Result<File> {
 
 fn make_directory(directory: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed("made", directory))
-}
-
-/// A name is durable when its directory is.
-pub(super) fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("written", directory))
 }
 
 #[cfg(test)]

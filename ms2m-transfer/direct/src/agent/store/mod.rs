@@ -1,5 +1,6 @@
 //! [`Store`]: where an agent keeps what arrives.
 
+mod boot;
 mod collect;
 mod incomplete;
 mod lease;
@@ -73,7 +74,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the directory, for this process alone, and removes what has become too old.
+    /// Opens the directory, for this process alone, and removes what has become too old, and what a crash of the machine has damaged.
     ///
     /// # Errors
     /// When it cannot be made or written, or another agent uses it.
@@ -88,6 +89,7 @@ impl Store {
         })?;
         let store = Arc::new(Self { options, slots: Mutex::default(), unnamed: AtomicU64::new(0), _lock: lock });
         store.remove_unnamed()?;
+        store.check_after_boot()?;
         let collected = store.collect()?;
         if collected != Collected::default() {
             tracing::info!(?collected, "removed what has become too old");
@@ -144,8 +146,6 @@ impl Store {
         let archive_bytes = incomplete.bytes();
         let path = self.file(migration, part, digest);
         incomplete.publish(&path)?;
-        // The migration's directory may be new, too.
-        incomplete::sync_directory(&self.options.directory)?;
         let mut former = self.arrived(migration)?;
         former.retain(|other| other.part == part && other.digest != digest);
         Ok(Published { stored: Stored::new(migration, part, digest, archive_bytes, &path), former })

@@ -1,7 +1,7 @@
 //! What lies where.
 //!
 //! ```text
-//! DIRECTORY/.lock                              held while an agent uses the directory
+//! DIRECTORY/.lock                              held while an agent uses the directory; says in which boot of the machine that was
 //! DIRECTORY/.upload-0.part                     of an upload that has not said yet whose it is
 //! DIRECTORY/MIGRATION/.final.part              on its way
 //! DIRECTORY/MIGRATION/final.blake3-…           arrived; final.sha256-… as a form
