@@ -91,8 +91,7 @@ impl JournalLink {
     pub(super) async fn open(connection: &dyn Connection, queue: &str, from_offset: u64) -> LinkResult<Self> {
         let queue = journal_name(queue);
         let options = ConsumeOptions { prefetch: PREFETCH, from_offset: Some(from_offset), tag: "ms2m-journal".to_owned() };
-        let reader = within(connection.consume(&queue, &options)).await?;
-        let publisher = within(connection.publisher()).await?;
+        let (reader, publisher) = tokio::try_join!(within(connection.consume(&queue, &options)), within(connection.publisher()))?;
         Ok(Self { reader, writer: Writer { queue, publisher, confirms: VecDeque::new() }, read_tag: None, unacked: 0 })
     }
 

@@ -106,15 +106,17 @@ impl<H: Handler> Host<H> {
     /// Opens a connection, the inbox and, where one is read, the journal; only then the machine hears of it.
     pub(super) async fn connect(&mut self) -> LinkResult<()> {
         let connection = within(self.setup.broker.connect(&self.connection_name())).await?;
-        let inbox = within(connection.inbox(&control_name(&self.instance))).await?;
-        let (mut journal_link, mut gone) = (None, false);
-        if let Some(journal) = &self.journal {
+        let journal = async {
+            let Some(journal) = &self.journal else { return Ok((None, false)) };
             match JournalLink::open(&*connection, &self.setup.queue.name, journal.next).await {
-                Ok(open) => journal_link = Some(open),
-                Err(LinkError::NotFound(_)) => gone = true,
-                Err(error) => return Err(error),
+                Ok(open) => Ok((Some(open), false)),
+                Err(LinkError::NotFound(_)) => Ok((None, true)),
+                Err(error) => Err(error),
             }
-        }
+        };
+        // At the same time: everybody waits for a copy that wakes up.
+        let control = control_name(&self.instance);
+        let (inbox, (journal_link, gone)) = tokio::try_join!(within(connection.inbox(&control)), journal)?;
         self.link = Some(Link::new(connection, inbox, journal_link));
         if gone {
             self.events.push_back(Event::JournalGone);
