@@ -264,6 +264,11 @@ impl OpenInput {
 /// # Errors
 /// When the file cannot be opened, is no regular file, or is compressed in a way that is not read here.
 pub fn open(path: &Path, limits: &Limits) -> Result<OpenInput> {
+    OpenInput::new(open_plain(path)?, limits)
+}
+
+/// The same, and nothing is decompressed.
+pub(super) fn open_plain(path: &Path) -> Result<FileInput> {
     let what = || format!("opening {}", path.display());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| ArchiveError::io(what(), error))?);
@@ -271,5 +276,5 @@ pub fn open(path: &Path, limits: &Limits) -> Result<OpenInput> {
     if !metadata.is_file() {
         return Err(ArchiveError::pack(path.display(), "is no regular file; give the archive itself"));
     }
-    OpenInput::new(FileInput::new(file), limits)
+    Ok(FileInput::new(file))
 }

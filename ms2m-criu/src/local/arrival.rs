@@ -6,7 +6,7 @@ use ms2m_core::{Error, ErrorKind, Part, Receipt, Result, TransferBackend};
 
 use super::bundle::{io, remove_directory};
 use super::check;
-use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
+use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_file, extract_stream};
 use crate::facts;
 
 /// What one container is restored from.
@@ -49,7 +49,10 @@ impl Arrivals {
         // It gets its name when it is complete: a driver before this one may have been killed half way.
         let partial = target.with_extension("partial");
         remove_directory(&partial)?;
-        let extracted = extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?;
+        let extracted = match transfer.file(receipt).await? {
+            Some(file) => extract_file(file, &partial, &Limits::default()).await?,
+            None => extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?,
+        };
         let manifest = extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))?;
         std::fs::rename(&partial, &target).map_err(io("the directory", &target))?;
         Ok(manifest)
