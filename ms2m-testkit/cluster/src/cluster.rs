@@ -26,7 +26,7 @@ const UP: &str = include_str!("up.sh");
 pub struct Cluster {
     network: Network,
     rabbitmq: Option<RabbitMqServer>,
-    _registry: RegistryServer,
+    registry: RegistryServer,
     machine: Machine,
 }
 
@@ -65,7 +65,7 @@ impl Cluster {
         });
         let rabbitmq = rabbitmq.transpose()?.transpose()?;
         up.map_err(|error| ClusterError::DidNotStart { why: error.to_string(), logs: diagnosis::logs(&machine) })?;
-        Ok(Self { network, rabbitmq, _registry: registry, machine })
+        Ok(Self { network, rabbitmq, registry, machine })
     }
 
     /// A program that runs in the cluster's network, beside the control plane, in `/` of the machine.
@@ -182,6 +182,12 @@ impl Cluster {
     #[must_use]
     pub fn rabbitmq(&self) -> Option<&RabbitMqServer> {
         self.rabbitmq.as_ref()
+    }
+
+    /// The registry at [`REGISTRY`].
+    #[must_use]
+    pub fn registry(&self) -> &RegistryServer {
+        &self.registry
     }
 
     /// Pushes an image into the registry, and returns its reference by digest.

@@ -106,7 +106,7 @@ impl Target {
         let told = self.whole(response).await.ok().and_then(|answer| serde_json::from_slice::<Problem>(&answer).ok());
         let error = told.map_or_else(
             || {
-                let message = "the answer is not an agent's; is this an agent's address?";
+                let message = "the answer is not that of an agent of this release: name an agent's address, and use programs of the same release on all nodes";
                 Error::undo(ErrorKind::Unsupported, message).with("status", status)
             },
             Error::from,

@@ -22,6 +22,32 @@ pub(crate) async fn cases(play: &Play<'_>) {
         })
         .await;
     }
+    let says = ["use programs of the same release on all nodes"];
+    for (what, at) in [
+        ("the agent of the source is so old that it takes checkpoints and knows no controllers", false),
+        ("the agent of the target is so old that it takes checkpoints and knows no controllers", true),
+    ] {
+        play.case(what, soon(), &[Source], &says, async |moves| {
+            let name = if at { moves.to } else { moves.from };
+            moves.stop(name);
+            moves.launch(name, &["--allow", "n1,n2"]);
+            moves.begin().await;
+            moves.ended().await;
+            moves.kill(name);
+        })
+        .await;
+    }
+    let says = ["container counter of the copy cannot be made", "counter@sha256", "not found"];
+    play.case("the application's image is gone, from the target and from the registry", soon(), &[Source], &says, async |moves| {
+        let images = play.act.cluster().registry().data().join("docker/registry/v2/repositories");
+        let (there, away) = (images.join("counter"), images.join("counter.away"));
+        std::fs::rename(&there, &away).unwrap();
+        moves.on(moves.to, "ctr --namespace k8s.io images list --quiet | grep /counter | xargs --no-run-if-empty ctr --namespace k8s.io images remove --sync");
+        moves.begin().await;
+        moves.ended().await;
+        std::fs::rename(&away, &there).unwrap();
+    })
+    .await;
     let says = ["the target's disk has no room for the checkpoint; make room there, or move to another node"];
     play.case("the target's disk has no room", soon(), &[Source], &says, async |moves| {
         moves.stop(moves.to);

@@ -79,6 +79,12 @@ fn a_deployments_consumer_moves_and_its_deployment_is_pinned_to_the_node() {
 }
 
 #[test]
+fn a_consumer_that_is_probed_all_the_time_moves_and_is_not_taken_for_dead() {
+    let setting = Setting { workload: Workload::DeploymentWithProbes, ..Setting::deployment(27, 10, "auto") };
+    moves_on(&Stage::start(), &setting, async |act| assert_eq!(act.restarts(), 0));
+}
+
+#[test]
 fn a_deployments_consumer_moves_through_a_registry() {
     moves(&Setting { transfer: "registry", ..Setting::deployment(27, 10, "auto") });
 }

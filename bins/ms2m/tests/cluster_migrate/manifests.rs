@@ -49,6 +49,16 @@ pub(crate) fn deployment_with_more(image: &str, arguments: &[&str]) -> Value {
     deployment
 }
 
+/// The same with probes that run programs in the container, every second, and give up with the first one that fails: less patience kubelet has for nobody.
+pub(crate) fn deployment_with_probes(image: &str, arguments: &[&str]) -> Value {
+    let mut deployment = deployment(image, arguments);
+    let probe = json!({"exec": {"command": ["/counter", "--version"]}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1});
+    let counter = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+    counter["livenessProbe"] = probe.clone();
+    counter["readinessProbe"] = probe;
+    deployment
+}
+
 /// Where the tally of [`deployment_of_several`] listens.
 pub(crate) const TALLY: &str = "127.0.0.1:7001";
 

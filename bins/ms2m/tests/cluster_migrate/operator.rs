@@ -79,7 +79,7 @@ impl Operator {
         operator
     }
 
-    /// Starts one that does not run, with further options.
+    /// Starts one that does not run, with further options. An agent that is to `--allow` somebody does nothing for controllers.
     pub(crate) fn launch(&mut self, cluster: &Cluster, name: &'static str, options: &[&str]) {
         let mut command = match node(name) {
             Some(node) => {
@@ -88,7 +88,10 @@ impl Operator {
                 for (option, file) in [("--certificate", "tls.crt"), ("--key", "tls.key"), ("--authority", "ca.crt")] {
                     agent.arg(option).arg(own.join(file));
                 }
-                agent.args(["--controllers", CONTROLLER]).arg("--shared-volume").arg(cluster.shared().join("volume"));
+                if !options.contains(&"--allow") {
+                    agent.args(["--controllers", CONTROLLER]);
+                }
+                agent.arg("--shared-volume").arg(cluster.shared().join("volume"));
                 agent
             }
             None => {

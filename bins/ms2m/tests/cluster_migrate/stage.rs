@@ -14,7 +14,9 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::audit;
-use crate::manifests::{LEDGER, TALLY, UID_FILE, deployment, deployment_of_several, deployment_with_more, stateful_set};
+use crate::manifests::{
+    LEDGER, TALLY, UID_FILE, deployment, deployment_of_several, deployment_with_more, deployment_with_probes, stateful_set,
+};
 use crate::operator::{Operator, cluster, cluster_of};
 use crate::publish::{PUBLISHERS, publish};
 
@@ -62,6 +64,8 @@ pub(crate) enum Workload {
     Deployment,
     /// One whose pods have other containers and a volume beside the consumer.
     DeploymentWithMore,
+    /// One whose pods are probed as often as can be.
+    DeploymentWithProbes,
     /// One of whose pods two containers move together, and one starts fresh.
     DeploymentOfSeveral,
     /// As `ms2m migrate --strategy` takes it.
@@ -71,7 +75,7 @@ pub(crate) enum Workload {
 impl Workload {
     fn owner(self) -> &'static str {
         match self {
-            Self::Deployment | Self::DeploymentWithMore | Self::DeploymentOfSeveral => "ReplicaSet",
+            Self::Deployment | Self::DeploymentWithMore | Self::DeploymentWithProbes | Self::DeploymentOfSeveral => "ReplicaSet",
             Self::StatefulSet(_) => "StatefulSet",
         }
     }
@@ -185,6 +189,7 @@ impl Stage {
                 let arguments = [arguments, &["--ledger", &ledger]].concat();
                 (deployment_with_more(&image, &arguments), "deployment/orders")
             }
+            Workload::DeploymentWithProbes => (deployment_with_probes(&image, arguments), "deployment/orders"),
             Workload::DeploymentOfSeveral => {
                 let tally = self.cluster.push("tally", &Image::of(workspace_program("counter", "tally").unwrap())).unwrap();
                 let arguments = [arguments, &["--beside", TALLY]].concat();

@@ -40,7 +40,9 @@ fn configuration(setting: &Setting, report: &Value) -> &'static str {
     match (setting.workload, setting.transfer) {
         (Workload::Deployment, "registry") => "Deployment-Registry",
         (Workload::Deployment, "shared-volume") => "Deployment-SharedVolume",
-        (Workload::Deployment | Workload::DeploymentWithMore | Workload::DeploymentOfSeveral, _) => "Deployment-Direct",
+        (Workload::Deployment | Workload::DeploymentWithMore | Workload::DeploymentWithProbes | Workload::DeploymentOfSeveral, _) => {
+            "Deployment-Direct"
+        }
         (Workload::StatefulSet("sequential"), _) => "StatefulSet-Sequential",
         (Workload::StatefulSet(_), _) => "StatefulSet-ShadowPod",
     }

@@ -18,6 +18,7 @@ fn a_move_is_one_trace_of_the_controller_and_both_nodes() {
             let report = act.migrate().await.remove(0);
             assert_eq!(report["outcome"], "completed");
             report["id"].as_str().unwrap().clone_into(&mut migration);
+            act.is_tidy().await;
         }
         let trace: Vec<u8> = migration.replace('-', "").as_bytes().chunks(2).map(byte).collect();
         let wanted = [
