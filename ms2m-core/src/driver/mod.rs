@@ -184,8 +184,9 @@ impl Driver {
             calls.keep_outstanding(&next);
             let mut early = None;
             if matches!(event, Event::Start | Event::Resumed) || next.must_store_after(&state) {
-                if next.may_be_stored_beside(&state, &effects) {
-                    self.perform(&mut calls, effects.drain(..));
+                // Of a migration that begins nothing is on record.
+                if event != Event::Start {
+                    self.perform(&mut calls, effects.extract_if(.., |effect| next.may_be_stored_beside(&state, effect)));
                 }
                 early = store_beside(self.store(&next), &mut calls).await?;
                 log(&state, &next);

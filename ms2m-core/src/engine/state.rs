@@ -337,16 +337,25 @@ impl MigrationState {
         after != before
     }
 
-    /// Whether the effects of going from `before` to `self` may be performed while `self` is being stored. A new driver would go on from `before`, ask for the step before
-    /// again, hear the same, and come to these effects once more, which is fine: so it is where `before` has on record all that they may leave behind. That is the case
-    /// on the way from the parked source to the living copy, in which a held queue is served by nobody.
+    /// Whether this effect of going from `before` to `self` may be performed while `self` is being stored. A new driver would go on from `before`, ask for the step before
+    /// again, hear the same, and come to this effect once more, which is fine: so it is where `before` has on record all that it may leave behind. That is the case on the
+    /// way from the parked source to the living copy, in which a held queue is served by nobody.
     #[must_use]
-    pub fn may_be_stored_beside(&self, before: &Self, effects: &[Effect]) -> bool {
+    pub fn may_be_stored_beside(&self, before: &Self, effect: &Effect) -> bool {
         let forward = before.course == Course::Forward && self.course == Course::Forward && before.source_gone == self.source_gone;
-        let on_record = before.traces == self.traces && before.restore_tried == self.restore_tried;
-        let repeatable =
-            |step: Step| matches!(step, Step::Checkpoint | Step::Resume | Step::Send(Part::Final) | Step::Restore) || step.is_poll();
-        forward && on_record && effects.iter().all(|effect| repeatable(effect.key.step))
+        forward && before.has_on_record(effect.key.step)
+    }
+
+    /// Whether this call may be made a second time, and what it leaves behind is known here before it was asked for.
+    fn has_on_record(&self, step: Step) -> bool {
+        match step {
+            Step::Checkpoint => self.traces.checkpoint,
+            Step::Send(Part::Final) => self.traces.transfer,
+            Step::Restore => self.traces.copy && self.restore_tried,
+            // Before that, the checkpoint would be taken again, of a source that is not parked any more.
+            Step::Resume => self.facts.checkpoint.is_some(),
+            _ => step.is_poll(),
+        }
     }
 
     fn without_polls(&self) -> Self {

@@ -10,13 +10,15 @@ use kube::runtime::events::{Event, EventType, Recorder};
 use ms2m_core::{MigrationId, MigrationReport, MigrationState, Observer, Outcome, Phase, Progress, ReplayStanding};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::running::Running;
 use crate::api::{ProgressStatus, StatefulMigration};
 
 /// Events that wait to be published; more than a migration has phases.
 const EVENTS_MAX: usize = 64;
+/// How long events wait for others, or for the end: while nobody serves a queue, the API server has better things to do.
+const EVENTS_AFTER: Duration = Duration::from_secs(1);
 /// How often the progress is written at most: of one migration, and of all together.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 const PROGRESS_OF_ALL_EVERY: Duration = Duration::from_millis(20);
@@ -40,7 +42,7 @@ struct Seen {
     since: Option<Instant>,
 }
 
-/// Writes what [`News`] has seen.
+/// Writes what [`News`] has seen, a little later.
 pub(super) struct Writer {
     events: mpsc::Receiver<Event>,
     progress: watch::Receiver<ProgressStatus>,
@@ -132,24 +134,34 @@ impl Writer {
     pub(super) async fn write(self, running: &Running, recorder: &Recorder, about: &ObjectReference, resources: &Api<StatefulMigration>) {
         let Self { mut events, mut progress } = self;
         let published = async {
-            while let Some(event) = events.recv().await {
-                let told = timeout(LAST, recorder.publish(&event, about)).await;
-                if !matches!(told, Ok(Ok(()))) {
-                    tracing::debug!(reason = event.reason, "an event could not be published");
+            while let Some(first) = events.recv().await {
+                let mut gathered = vec![first];
+                let more = async {
+                    while let Some(event) = events.recv().await {
+                        gathered.push(event);
+                    }
+                };
+                let _ = timeout(EVENTS_AFTER, more).await;
+                for event in gathered {
+                    let told = timeout(LAST, recorder.publish(&event, about)).await;
+                    if !matches!(told, Ok(Ok(()))) {
+                        tracing::debug!(reason = event.reason, "an event could not be published");
+                    }
                 }
             }
         };
         let written = async {
             let name = about.name.as_deref().unwrap_or_default();
             while progress.changed().await.is_ok() {
+                let all = u32::try_from(running.count()).unwrap_or(u32::MAX);
+                let ends = async { while progress.changed().await.is_ok() {} };
+                let _ = timeout(PROGRESS_EVERY.max(PROGRESS_OF_ALL_EVERY.saturating_mul(all)), ends).await;
                 let now = progress.borrow_and_update().clone();
                 let patch = Patch::Merge(json!({ "metadata": { "uid": about.uid }, "status": { "progress": now } }));
                 let told = timeout(LAST, resources.patch_status(name, &PatchParams::default(), &patch)).await;
                 if !matches!(told, Ok(Ok(_))) {
                     tracing::debug!(name, "the progress could not be written");
                 }
-                let all = u32::try_from(running.count()).unwrap_or(u32::MAX);
-                sleep(PROGRESS_EVERY.max(PROGRESS_OF_ALL_EVERY.saturating_mul(all))).await;
             }
         };
         tokio::join!(published, written);
