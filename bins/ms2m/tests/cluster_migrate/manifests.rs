@@ -52,7 +52,7 @@ pub(crate) fn deployment_with_more(image: &str, arguments: &[&str]) -> Value {
 /// The same with probes that run programs in the container, every second, and give up with the first one that fails: less patience kubelet has for nobody.
 pub(crate) fn deployment_with_probes(image: &str, arguments: &[&str]) -> Value {
     let mut deployment = deployment(image, arguments);
-    let probe = json!({"exec": {"command": ["/counter", "--version"]}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1});
+    let probe = json!({"exec": {"command": ["/counter", "--help"]}, "periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 1});
     let counter = &mut deployment["spec"]["template"]["spec"]["containers"][0];
     counter["livenessProbe"] = probe.clone();
     counter["readinessProbe"] = probe;
