@@ -33,8 +33,12 @@ pub(crate) trait Kept: Serialize + DeserializeOwned {
     /// Its name.
     const FILE: &'static str;
 
+    fn path(work_dir: &Path, migration: &MigrationId) -> PathBuf {
+        directory(work_dir, migration).join(Self::FILE)
+    }
+
     fn load(work_dir: &Path, migration: &MigrationId) -> Result<Option<Self>> {
-        let file = directory(work_dir, migration).join(Self::FILE);
+        let file = Self::path(work_dir, migration);
         match std::fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
                 Error::fatal(ErrorKind::Corrupt, "the record of the copy cannot be read").with("file", file.display()).caused_by(error)

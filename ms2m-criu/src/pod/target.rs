@@ -24,6 +24,8 @@ use crate::runtime::Flavor;
 
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
+/// What has arrived is kept for no longer either, so after that no copy can be made any more.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// Between two looks at what is restored already, while the next container comes.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -187,7 +189,8 @@ fn remove(work_dir: &Path, migration: &MigrationId) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is still known of copies that have become the owner's own and have ended since: nobody asks for them any more. How many there were.
+/// Removes what is still known of copies that live no more and that nobody asks for: of those that had become the owner's own, and of those that were prepared
+/// a day ago or longer, whose migration has ended without this node. How many there were.
 ///
 /// # Errors
 /// When a record cannot be read or removed.
@@ -196,13 +199,18 @@ pub fn forget_ended(work_dir: &Path) -> Result<usize> {
     let found = std::fs::read_dir(work_dir.join("migrations")).into_iter().flatten().flatten();
     let migrations = found.filter_map(|entry| MigrationId::new(entry.file_name().into_string().ok()?).ok());
     for migration in migrations {
-        let Some(record) = Record::load(work_dir, &migration)?.filter(|record| record.promoted) else { continue };
-        if !lives(&record)? {
+        let Some(record) = Record::load(work_dir, &migration)? else { continue };
+        if (record.promoted || is_old(work_dir, &migration)) && !lives(&record)? {
             remove(work_dir, &migration)?;
             forgotten += 1;
         }
     }
     Ok(forgotten)
+}
+
+fn is_old(work_dir: &Path, migration: &MigrationId) -> bool {
+    let modified = std::fs::metadata(Record::path(work_dir, migration)).and_then(|file| file.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED))
 }
 
 #[async_trait]
@@ -313,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_promoted_and_has_ended_is_forgotten() {
+    fn only_what_was_promoted_and_has_ended_or_is_a_day_old_is_forgotten() {
         let work = tempfile::tempdir().unwrap();
         let stored = |name: &str, promoted: bool| {
             let migration = MigrationId::new(name).unwrap();
@@ -327,5 +335,9 @@ mod tests {
         assert!(Record::load(work.path(), &pending).unwrap().is_some());
         assert!(!record::directory(work.path(), &ended).parent().unwrap().exists(), "nothing is left of it");
         assert_eq!(forget_ended(&work.path().join("nowhere")).unwrap(), 0);
+        let record = std::fs::File::open(Record::path(work.path(), &pending)).unwrap();
+        record.set_modified(std::time::SystemTime::now() - ABANDONED - Duration::from_secs(60)).unwrap();
+        assert_eq!(forget_ended(work.path()).unwrap(), 1);
+        assert_eq!(Record::load(work.path(), &pending).unwrap(), None);
     }
 }
