@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use ms2m_core::{Digest, Error, ErrorKind, Result, TransferBackend as _};
 use ms2m_transfer_direct::Stored;
 use ms2m_transfer_direct::agent::{Arrival, StoreOptions};
@@ -114,4 +115,20 @@ async fn it_tells_how_it_is_to_whom_it_knows() {
     assert_eq!((after.parts, after.parts_bytes), (1, 100_000));
     let stranger = ms2m_transfer_direct::DirectTransfer::to_node(&served.url(), support::TARGET, served.credentials("node-x")).unwrap();
     assert_eq!(stranger.status().await.unwrap_err().kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_the_agents_process_has_what_arrived_as_a_file_and_as_a_stream() {
+    let served = Served::new().await;
+    let (here, sent) = (served.agent.here(), archive(1, 3_000_000));
+    let receipt = send(&served.client(), "m", &sent).await.unwrap();
+    let file = here.file(&receipt).await.unwrap().unwrap();
+    assert_eq!(std::fs::read(file).unwrap(), sent);
+    for offset_bytes in [0, 1, 2_999_999, 3_000_000] {
+        let pieces: Vec<_> = here.open(&receipt, offset_bytes).await.unwrap().map(Result::unwrap).collect().await;
+        assert!(pieces.concat() == sent[offset_bytes as usize..], "from {offset_bytes}");
+    }
+    here.discard(&receipt.migration).await.unwrap();
+    assert_eq!(here.file(&receipt).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(here.open(&receipt, 0).await.err().unwrap().kind(), ErrorKind::NotFound);
 }
