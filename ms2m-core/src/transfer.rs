@@ -1,7 +1,6 @@
 //! [`TransferBackend`]: how a checkpoint gets to the target.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -79,14 +78,6 @@ pub trait TransferBackend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `NotFound` when nothing has arrived under this receipt.
     async fn open(&self, receipt: &Receipt, offset_bytes: u64) -> Result<ByteStream>;
-
-    /// The file at the target in which it lies as it was sent, and whose digest was checked, if there is one: who is there reads it quicker than a stream.
-    ///
-    /// # Errors
-    /// `NotFound` when nothing has arrived under this receipt.
-    async fn file(&self, _receipt: &Receipt) -> Result<Option<PathBuf>> {
-        Ok(None)
-    }
 
     /// Removes all parts that a migration has moved, finished or not. Missing is `Ok`.
     ///

@@ -7,7 +7,7 @@ use std::path::Path;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use ms2m_core::{ByteStream, Error, ErrorKind};
-use ms2m_criu::archive::{ContainerManifest, Limits, Manifest, ParentLink, Rule, TarPlan, extract_file, extract_stream};
+use ms2m_criu::archive::{ContainerManifest, Limits, Manifest, ParentLink, Rule, TarPlan, extract_stream};
 
 /// More than one piece of a stream.
 const PAGES: usize = (1 << 20) + 100_000;
@@ -172,30 +172,6 @@ async fn a_stream_that_fails_leaves_nothing() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the directory of an extraction that was given up is still there");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_is_extracted_as_a_stream_is_and_one_that_breaks_off_leaves_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    let source = home.path().join("source");
-    let plan = TarPlan::scan(&source, checkpoint(&source)).unwrap();
-    let whole = collect(plan.stream(0)).await.unwrap();
-    let (file, target, limits) = (home.path().join("archive"), home.path().join("target"), Limits::default());
-    std::fs::write(&file, &whole).unwrap();
-    let from_file = extract_file(file.clone(), &target, &limits).await.unwrap();
-    let again = home.path().join("again");
-    let from_stream = extract_stream(plan.stream(0), &again, &limits).await.unwrap();
-    assert_eq!((from_file.manifest, from_file.files, from_file.bytes), (from_stream.manifest, from_stream.files, from_stream.bytes));
-    assert_eq!(tree(&target), tree(&again));
-    std::fs::remove_dir_all(&target).unwrap();
-    for cut in [0, 100, 512, 5_000, 1 << 20, whole.len() - 1] {
-        std::fs::write(&file, &whole[..cut]).unwrap();
-        let error = extract_file(file.clone(), &target, &limits).await.unwrap_err();
-        assert_eq!(error.rule(), Some(Rule::Complete), "{cut}: {error}");
-        assert!(!target.exists());
-    }
-    std::fs::write(&file, zstd::encode_all(whole.as_slice(), 1).unwrap()).unwrap();
-    assert_eq!(extract_file(file.clone(), &target, &limits).await.unwrap_err().rule(), Some(Rule::WellFormed), "nothing is decompressed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,11 +7,11 @@ use ms2m_core::ByteStream;
 
 use super::error::{ArchiveError, Result, Rule};
 use super::format::{Engine, Facts, detect, is_known};
-use super::input::{Input, OpenInput, open, open_plain};
+use super::input::{Input, OpenInput, open};
 use super::limits::Limits;
 use super::manifest::{CONTAINERS, MANIFEST, Manifest, image_directory};
 use super::reader::{Kind, Member, Reader};
-use super::stream::{feed, while_awaited};
+use super::stream::feed;
 use super::target::Target;
 
 /// Whose archive is expected.
@@ -67,23 +67,6 @@ pub fn extract(archive: &Path, target: &Path, limits: &Limits, expect: Expect) -
 pub async fn extract_stream(body: ByteStream, target: &Path, limits: &Limits) -> Result<Extracted> {
     let (target, limits) = (target.to_owned(), *limits);
     let (directory, extracted) = feed(body, move |input| extract_input(input, &target, &limits, Expect::Only(Engine::Ms2m))).await?;
-    directory.keep();
-    Ok(extracted)
-}
-
-/// Extracts an archive of ours, which is plain, from a file into the new directory `target` (mode 0700), on a thread of its own.
-///
-/// # Errors
-/// As [`extract`]. Nothing is left of `target` then, nor when the future is dropped.
-///
-/// # Panics
-/// Outside a tokio runtime.
-pub async fn extract_file(archive: PathBuf, target: &Path, limits: &Limits) -> Result<Extracted> {
-    let (target, limits) = (target.to_owned(), *limits);
-    let (directory, extracted) = while_awaited("extracting the archive", move |awaited| {
-        extract_input(awaited.guard(open_plain(&archive)?), &target, &limits, Expect::Only(Engine::Ms2m))
-    })
-    .await?;
     directory.keep();
     Ok(extracted)
 }

@@ -264,11 +264,6 @@ impl OpenInput {
 /// # Errors
 /// When the file cannot be opened, is no regular file, or is compressed in a way that is not read here.
 pub fn open(path: &Path, limits: &Limits) -> Result<OpenInput> {
-    OpenInput::new(open_plain(path)?, limits)
-}
-
-/// The same, and nothing is decompressed.
-pub(super) fn open_plain(path: &Path) -> Result<FileInput> {
     let what = || format!("opening {}", path.display());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|error| ArchiveError::io(what(), error))?);
@@ -276,5 +271,5 @@ pub(super) fn open_plain(path: &Path) -> Result<FileInput> {
     if !metadata.is_file() {
         return Err(ArchiveError::pack(path.display(), "is no regular file; give the archive itself"));
     }
-    Ok(FileInput::new(file))
+    OpenInput::new(FileInput::new(file), limits)
 }

@@ -1,8 +1,8 @@
 //! Checkpoint archives: what container engines write, and our own. Streaming, in constant memory, and distrustful.
 //!
 //! # Reading
-//! [`open`] (or [`Reader`] over any [`Input`]) walks the members of a tar. [`extract`], [`extract_file`] and [`extract_stream`] put them into a
-//! new directory. An archive is refused, with the [`Rule`] that it breaks, when it holds anything but regular files and directories, a name
+//! [`open`] (or [`Reader`] over any [`Input`]) walks the members of a tar. [`extract`] and [`extract_stream`] put them into a new
+//! directory. An archive is refused, with the [`Rule`] that it breaks, when it holds anything but regular files and directories, a name
 //! that leads elsewhere, one member twice, more than its [`Limits`] allow, less than it announces, or something behind its end.
 //! After a refusal nothing of an extraction is left.
 //!
@@ -40,7 +40,7 @@ mod target;
 
 pub(crate) use error::printable;
 pub use error::{ArchiveError, Result, Rule};
-pub use extract::{Expect, Extracted, extract, extract_file, extract_stream};
+pub use extract::{Expect, Extracted, extract, extract_stream};
 pub(crate) use format::own_facts;
 pub use format::{Engine, Facts, SpecMount, detect};
 pub use input::{Compression, FileInput, Input, OpenInput, PlainInput, open};

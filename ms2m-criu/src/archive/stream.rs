@@ -1,7 +1,6 @@
 //! Between the blocking world of files and [`ByteStream`].
 
 use std::io::{self, BufRead, Read};
-use std::sync::{Arc, Weak};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
@@ -74,59 +73,6 @@ impl BufRead for StreamInput {
 
 impl Input for StreamInput {}
 
-/// Whether somebody still waits for what a thread works on.
-#[derive(Debug)]
-pub(super) struct Awaited(Weak<()>);
-
-impl Awaited {
-    /// Ends with an error as soon as nobody waits any more.
-    pub(super) fn guard<I: Input>(self, inner: I) -> impl Input {
-        Guarded { inner, awaited: self }
-    }
-}
-
-struct Guarded<I> {
-    inner: I,
-    awaited: Awaited,
-}
-
-impl<I: Input> Read for Guarded<I> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buf)
-    }
-}
-
-impl<I: Input> BufRead for Guarded<I> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.awaited.0.strong_count() == 0 {
-            return Err(io::Error::other("nobody waits for it any more"));
-        }
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.inner.consume(amount);
-    }
-}
-
-impl<I: Input> Input for Guarded<I> {
-    fn skip(&mut self, bytes: u64) -> io::Result<()> {
-        self.inner.skip(bytes)
-    }
-}
-
-/// Does `work` on a thread of its own. It is told when this future is dropped.
-pub(super) async fn while_awaited<T: Send + 'static>(
-    what: &'static str,
-    work: impl FnOnce(Awaited) -> Result<T, ArchiveError> + Send + 'static,
-) -> Result<T, ArchiveError> {
-    let here = Arc::new(());
-    let awaited = Awaited(Arc::downgrade(&here));
-    let done = tokio::task::spawn_blocking(move || work(awaited)).await;
-    drop(here);
-    done.map_err(|error| ArchiveError::io(what, io::Error::other(error)))?
-}
-
 /// Feeds `work`, which runs on a thread of its own, with the stream. It ends early when `work` does.
 pub(super) async fn feed<T: Send + 'static>(
     mut body: ByteStream,
@@ -142,27 +88,4 @@ pub(super) async fn feed<T: Send + 'static>(
     }
     drop(sender);
     worker.await.map_err(|error| ArchiveError::io("extracting the archive", io::Error::other(error)))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn who_is_not_waited_for_reads_no_further() {
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let (tell, mut told) = mpsc::channel(2);
-        let mut work = Box::pin(while_awaited("", move |awaited| {
-            let mut input = awaited.guard(&b"abc"[..]);
-            tell.blocking_send(input.fill_buf().is_ok()).unwrap();
-            wait.recv().unwrap();
-            tell.blocking_send(input.fill_buf().is_ok()).unwrap();
-            Ok(())
-        }));
-        assert!(futures_util::poll!(&mut work).is_pending());
-        assert_eq!(told.recv().await, Some(true));
-        drop(work);
-        go.send(()).unwrap();
-        assert_eq!(told.recv().await, Some(false));
-    }
 }

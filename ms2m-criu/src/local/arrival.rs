@@ -1,12 +1,12 @@
 //! What has arrived: unpacked, checked, and put together from its parts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ms2m_core::{Error, ErrorKind, Part, Receipt, Result, TransferBackend};
+use ms2m_core::{Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBackend};
 
 use super::bundle::{io, remove_directory};
-use super::check;
-use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_file, extract_stream};
+use super::{check, record};
+use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
 use crate::facts;
 
 /// What one container is restored from.
@@ -27,16 +27,18 @@ impl Arrived {
 #[derive(Debug)]
 pub(crate) struct Arrivals {
     pub(crate) directory: PathBuf,
+    /// Those of this boot: nothing here is synced to the disk, so after a crash of the machine they are unpacked again.
+    unpacked: PathBuf,
 }
 
 impl Arrivals {
-    /// Of this boot: nothing here is synced to the disk, so after a crash of the machine it is unpacked again.
-    fn unpacked(&self) -> PathBuf {
-        self.directory.join(facts::boot().as_deref().unwrap_or("unpacked"))
+    pub(crate) fn of(work_dir: &Path, migration: &MigrationId) -> Self {
+        let directory = record::directory(work_dir, migration).join("arrived");
+        Self { unpacked: directory.join(facts::boot().as_deref().unwrap_or("unpacked")), directory }
     }
 
     fn place(&self, part: Part) -> PathBuf {
-        self.unpacked().join(part.to_string())
+        self.unpacked.join(part.to_string())
     }
 
     /// Unpacks one part, unless that was done before.
@@ -45,14 +47,11 @@ impl Arrivals {
         if let Ok(json) = std::fs::read(target.join(MANIFEST)) {
             return Ok(Manifest::parse(&json)?);
         }
-        std::fs::create_dir_all(self.unpacked()).map_err(io("the directory", &target))?;
+        std::fs::create_dir_all(&self.unpacked).map_err(io("the directory", &target))?;
         // It gets its name when it is complete: a driver before this one may have been killed half way.
         let partial = target.with_extension("partial");
         remove_directory(&partial)?;
-        let extracted = match transfer.file(receipt).await? {
-            Some(file) => extract_file(file, &partial, &Limits::default()).await?,
-            None => extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?,
-        };
+        let extracted = extract_stream(transfer.open(receipt, 0).await?, &partial, &Limits::default()).await?;
         let manifest = extracted.manifest.ok_or_else(|| Error::fatal(ErrorKind::Corrupt, "what has arrived has no manifest"))?;
         std::fs::rename(&partial, &target).map_err(io("the directory", &target))?;
         Ok(manifest)

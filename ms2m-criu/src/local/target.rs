@@ -58,7 +58,7 @@ impl LocalTarget {
     }
 
     fn arrivals(&self, migration: &MigrationId) -> Arrivals {
-        Arrivals { directory: record::directory(&self.work_dir, migration).join("arrived") }
+        Arrivals::of(&self.work_dir, migration)
     }
 
     async fn is_running(&self, container: &str) -> Result<bool> {

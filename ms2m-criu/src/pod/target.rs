@@ -56,7 +56,7 @@ impl PodTarget {
     }
 
     fn arrivals(&self, migration: &MigrationId) -> Arrivals {
-        Arrivals { directory: record::directory(&self.work_dir, migration).join("arrived") }
+        Arrivals::of(&self.work_dir, migration)
     }
 
     fn record(&self, migration: &MigrationId) -> Result<Record> {

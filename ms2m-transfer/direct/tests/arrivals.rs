@@ -118,17 +118,14 @@ async fn it_tells_how_it_is_to_whom_it_knows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_in_the_agents_process_has_what_arrived_as_a_file_and_as_a_stream() {
+async fn who_is_in_the_agents_process_reads_what_arrived_without_a_connection() {
     let served = Served::new().await;
     let (here, sent) = (served.agent.here(), archive(1, 3_000_000));
     let receipt = send(&served.client(), "m", &sent).await.unwrap();
-    let file = here.file(&receipt).await.unwrap().unwrap();
-    assert_eq!(std::fs::read(file).unwrap(), sent);
     for offset_bytes in [0, 1, 2_999_999, 3_000_000] {
         let pieces: Vec<_> = here.open(&receipt, offset_bytes).await.unwrap().map(Result::unwrap).collect().await;
         assert!(pieces.concat() == sent[offset_bytes as usize..], "from {offset_bytes}");
     }
     here.discard(&receipt.migration).await.unwrap();
-    assert_eq!(here.file(&receipt).await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(here.open(&receipt, 0).await.err().unwrap().kind(), ErrorKind::NotFound);
 }

@@ -1,7 +1,6 @@
 //! [`Here`]: what has arrived, for who makes the copy in the agent's own process.
 
 use std::io::SeekFrom;
-use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -47,12 +46,6 @@ impl TransferBackend for Here {
         let mut file = File::open(&path).await.map_err(failed("read", &path))?;
         file.seek(SeekFrom::Start(offset_bytes)).await.map_err(failed("read", &path))?;
         Ok(Box::pin(ReaderStream::with_capacity(file, PIECE_BYTES).map(move |piece| piece.map_err(failed("read", &path)))))
-    }
-
-    async fn file(&self, receipt: &Receipt) -> Result<Option<PathBuf>> {
-        let path = self.0.store().file(&receipt.migration, receipt.part, receipt.digest);
-        tokio::fs::metadata(&path).await.map_err(failed("read", &path))?;
-        Ok(Some(path))
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {

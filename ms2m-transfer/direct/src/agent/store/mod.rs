@@ -89,11 +89,11 @@ impl Store {
         })?;
         let store = Arc::new(Self { options, slots: Mutex::default(), unnamed: AtomicU64::new(0), _lock: lock });
         store.remove_unnamed()?;
-        store.check_after_boot()?;
         let collected = store.collect()?;
         if collected != Collected::default() {
             tracing::info!(?collected, "removed what has become too old");
         }
+        store.check_after_boot()?;
         Ok(store)
     }
 
