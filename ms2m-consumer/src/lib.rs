@@ -46,6 +46,11 @@
 //! time, random numbers and reads through its [`Context`], which writes them to the journal. For all others
 //! ([`Unknown`](Determinism::Unknown), the default) nothing is replayed: they stay parked while they move.
 //!
+//! # One consumer for a queue
+//! Its state is that of all messages of the queue, so a consumer which finds another one there waits until that has left
+//! ([`Standing::Waiting`]), also when it comes back after an outage. On a queue with a single active consumer the broker sees to it. A
+//! rollout of Kubernetes that waits for [`Standing::is_serving`] of the new pod needs `strategy: Recreate`.
+//!
 //! # What effects are worth
 //! Effects leave in the order of the messages, before these are acknowledged, each under an [`EffectId`] that is the same on every
 //! attempt. They leave exactly once unless a process or a connection dies; then those of at most the last window of messages may

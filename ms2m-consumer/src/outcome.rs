@@ -16,6 +16,9 @@ pub enum Outcome {
 pub enum Standing {
     /// Not connected for the first time yet, or a migration of its queue has to be decided first.
     Starting,
+    /// Another consumer is on its queue, and it is not one of two: it begins when the other has left. Messages that two share are lost for
+    /// the state of both. Of a queue with a single active consumer the broker decides that, and of both it is said that they serve.
+    Waiting,
     /// It owns the queue.
     Serving,
     /// It owns the queue and stands still at a safe point.

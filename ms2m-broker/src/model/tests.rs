@@ -179,7 +179,7 @@ fn acknowledging_before_the_verdict_splits_the_brain() {
 #[test]
 fn returning_without_a_fence_reorders() {
     let faults = Faults { deadline: 1, ..Faults::default() };
-    breaks(Rule::AloneBeforeReturn, Setup { faults, ..setup(QUORUM, false) });
+    breaks(Rule::AloneOnQueue, Setup { faults, ..setup(QUORUM, false) });
 }
 
 #[test]

@@ -24,8 +24,9 @@ pub enum Rule {
     TakenWins,
     /// A copy acknowledges only after it has read its TAKEN back; switched off it does not wait for the verdict.
     TakenBeforeAck,
-    /// A source that comes back to the queue first waits until nobody consumes: neither the copy nor its own last channel.
-    AloneBeforeReturn,
+    /// A source that comes onto the queue, for the first time or again, waits until nobody consumes: neither the copy, nor another consumer,
+    /// nor its own last channel.
+    AloneOnQueue,
     /// ABORT before END wins; switched off the copy takes any END.
     AbortBeforeEndWins,
     /// The copy compares its digest with END's.

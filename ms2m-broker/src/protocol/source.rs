@@ -46,7 +46,7 @@ pub struct Source {
     intake: Intake,
     channel: Channel,
     connected: bool,
-    /// Somebody may still be on the queue: the copy, or what the broker has left of this consumer's last channel.
+    /// Somebody may be on the queue: a copy that has moved this state away, or what the broker has left of this consumer's last channel.
     shared: bool,
     awaiting_no_consumers: bool,
     /// The message in the handler's hands, and its number.
@@ -87,7 +87,8 @@ impl Source {
             intake,
             channel: Channel::Closed,
             connected: false,
-            shared: false,
+            // A container that is started again, on a node that was lost while its consumer was moved, begins like any other.
+            shared: true,
             awaiting_no_consumers: false,
             applying: None,
             released: n,
@@ -144,9 +145,17 @@ impl Source {
         self.handover.as_ref().is_some_and(|handover| handover.parked && self.applying.is_none() && handover.journal.view.parks_source())
     }
 
+    /// Whether it waits until nobody else consumes from its queue.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.awaiting_no_consumers
+    }
+
     /// An invitation has come: the journal's records follow as events, from its start.
     pub fn invited(&mut self, migration: MigrationTag) {
         if self.handover.is_none() && !self.exited {
+            // Who waits outside a migration waits for more than who waits in one.
+            self.awaiting_no_consumers = false;
             self.handover = Some(Handover {
                 journal: Membership::new(Role::Source, migration),
                 joined_n: self.chain.n(),
@@ -199,7 +208,8 @@ impl Source {
             Event::Delivered(_) => {}
             Event::NoConsumers => {
                 self.awaiting_no_consumers = false;
-                self.shared = false;
+                // True of now alone: one that may not consume any more asks again when it may.
+                self.shared = !self.may_consume();
             }
             Event::ApplyDone { determinants, ended_at_us, .. } => self.applied(determinants, ended_at_us, out),
             Event::Flushed { n } => self.flushed = self.flushed.max(n),
@@ -376,7 +386,7 @@ impl Source {
     /// Whether a new consumer can get nothing ahead of what an older one still holds. The broker sees to it where there is a
     /// single active consumer; a stream gives everything to everybody.
     fn is_alone(&mut self, out: &mut Vec<Action>) -> bool {
-        let alone = !self.shared || !self.config.rules.hold(Rule::AloneBeforeReturn);
+        let alone = !self.shared || !self.config.rules.hold(Rule::AloneOnQueue);
         if alone || self.config.single_active_consumer || self.config.protocol() == Protocol::Offset {
             return true;
         }

@@ -6,14 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ms2m_broker::link::{Delivery, LinkResult, OPERATION_DEADLINE, Subscription};
+use ms2m_broker::protocol::journal_name;
 use ms2m_broker::{Broker, Connection, LinkError};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::journal::JournalLink;
 
-/// First and longest pause between two looks at a queue that should have no consumer.
+/// First and longest pause between two looks at a queue that should have no consumer: in a migration, for which somebody waits, and outside one.
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 const LOOK_MAX: Duration = Duration::from_millis(20);
+const LOOK_IDLE_MAX: Duration = Duration::from_millis(200);
+/// Longer than a queue has no consumer while its migration goes well.
+const ABANDONED: Duration = Duration::from_secs(30);
+/// When it is said that somebody is waited for; again after as long as that, up to the second.
+const SAY_FIRST: Duration = Duration::from_secs(5);
+const SAY_AGAIN_MAX: Duration = Duration::from_mins(5);
 /// Pause before a fence that failed is tried again, and how often it is.
 const FENCE_PAUSE: Duration = Duration::from_millis(500);
 const FENCE_ATTEMPTS: u32 = 20;
@@ -43,21 +50,14 @@ impl Link {
         Self { connection, lost: Box::pin(async move { watched.lost().await }), inbox, queue: None, journal, free: None }
     }
 
-    /// Begins to wait until nobody consumes from `queue`, and cuts `fence` off first. With a `limit` it is taken as free after
-    /// that: outside a migration other consumers may have a right to be there.
-    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>, limit: Option<Duration>) {
+    /// Begins to wait until `queue` is free, and cuts `fence` off first.
+    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>, journal: Foreign) {
         let (connection, broker, queue) = (Arc::clone(&self.connection), Arc::clone(broker), queue.to_owned());
         self.free = Some(Box::pin(async move {
             if let Some(fence) = fence {
                 cut_off(&*broker, &fence).await;
             }
-            match limit {
-                Some(limit) if timeout(limit, until_free(&*connection, &queue)).await.is_err() => {
-                    tracing::warn!(queue, "others consume from this queue: the order of what they still hold is not kept");
-                }
-                Some(_) => {}
-                None => until_free(&*connection, &queue).await,
-            }
+            until_free(&*connection, &queue, journal).await;
         }));
     }
 
@@ -78,23 +78,58 @@ async fn cut_off(broker: &dyn Broker, name: &str) {
     }
 }
 
+/// What a journal means to who waits for its queue. While a queue moves, it has no consumer between its two.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Foreign {
+    /// It decides about this consumer, too, which has read there that the queue is its own.
+    Joined,
+    /// Others may be moving the queue, or nobody has removed it.
+    UntilAbandoned,
+    /// As above, and with no state this consumer is the last one that may have the queue.
+    UntilRemoved,
+}
+
+impl Foreign {
+    /// After how long without a consumer it is no obstacle any more.
+    fn abandoned_after(self) -> Option<Duration> {
+        match self {
+            Self::Joined => Some(Duration::ZERO),
+            Self::UntilAbandoned => Some(ABANDONED),
+            Self::UntilRemoved => None,
+        }
+    }
+}
+
 /// An error proves nothing, so looking goes on. The connection's loss ends it from outside.
-async fn until_free(connection: &dyn Connection, queue: &str) {
-    let mut pause = LOOK_FIRST;
-    let mut looks = 0_u32;
+async fn until_free(connection: &dyn Connection, queue: &str, journal: Foreign) {
+    let pause_max = if journal == Foreign::Joined { LOOK_MAX } else { LOOK_IDLE_MAX };
+    let (began, mut pause, mut say_at, mut alone_since) = (Instant::now(), LOOK_FIRST, SAY_FIRST, None);
     loop {
-        match within(connection.queue_status(queue)).await {
-            Ok(Some(status)) if status.consumers == 0 => return,
-            seen => {
-                looks += 1;
-                if looks.is_multiple_of(250) {
-                    tracing::warn!(queue, ?seen, "still waiting until nobody else consumes: is there a second consumer on this queue?");
-                }
+        if is_alone(connection, queue).await {
+            let since = *alone_since.get_or_insert_with(Instant::now);
+            if journal.abandoned_after().is_some_and(|after| since.elapsed() >= after) || is_settled(connection, queue).await {
+                return;
             }
+        } else {
+            alone_since = None;
+        }
+        if began.elapsed() >= say_at {
+            let (waits_s, others) = (began.elapsed().as_secs(), alone_since.is_none());
+            tracing::warn!(queue, waits_s, others, "still waiting until nobody else consumes from this queue and no migration moves it");
+            say_at = began.elapsed() + say_at.min(SAY_AGAIN_MAX);
         }
         sleep(pause).await;
-        pause = (pause * 2).min(LOOK_MAX);
+        pause = (pause * 2).min(pause_max);
     }
+}
+
+pub(super) async fn is_alone(connection: &dyn Connection, queue: &str) -> bool {
+    matches!(within(connection.queue_status(queue)).await, Ok(Some(status)) if status.consumers == 0)
+}
+
+/// No migration is under way, and none has ended since nobody was seen to consume.
+async fn is_settled(connection: &dyn Connection, queue: &str) -> bool {
+    matches!(within(connection.queue_status(&journal_name(queue))).await, Ok(None)) && is_alone(connection, queue).await
 }
 
 /// An operation with its deadline.

@@ -38,6 +38,7 @@ impl Machine {
     pub(super) fn standing(&self) -> Standing {
         match self {
             Self::Source(source) if source.is_parked() => Standing::Parked,
+            Self::Source(source) if source.is_waiting() => Standing::Waiting,
             Self::Source(_) => Standing::Serving,
             Self::Copy(copy) if copy.owns_queue() => Standing::Serving,
             Self::Copy(_) => Standing::Replaying,

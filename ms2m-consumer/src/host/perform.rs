@@ -1,7 +1,5 @@
 //! Performing the machine's actions.
 
-use std::time::Duration;
-
 use ms2m_broker::LinkError;
 use ms2m_broker::link::{ConsumeOptions, OPERATION_DEADLINE};
 use ms2m_broker::protocol::{Action, Event, Record};
@@ -10,15 +8,11 @@ use tokio::time::timeout;
 
 use super::Host;
 use super::apply::Work;
-use super::link::within;
+use super::link::{Foreign, within};
 use super::machine::Machine;
 use crate::handler::Handler;
 use crate::snapshot::Snapshot;
 use crate::snapshot_sink::Snapshotted;
-
-/// Outside a migration: how long a consumer that was cut off waits for the broker to drop its old channel. Longer than two
-/// heartbeats, after which the broker has noticed.
-const ALONE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 impl<H: Handler> Host<H> {
     /// What needs no waiting: all that happens to a message outside a migration. Gives everything else back.
@@ -52,9 +46,13 @@ impl<H: Handler> Host<H> {
                 }
             }
             Action::AwaitNoConsumers { fence } => {
-                let limit = (!self.machine.is_migrating()).then_some(ALONE_WAIT_MAX);
+                let journal = match self.applied_n {
+                    _ if self.machine.is_migrating() => Foreign::Joined,
+                    0 => Foreign::UntilRemoved,
+                    _ => Foreign::UntilAbandoned,
+                };
                 if let Some(link) = &mut self.link {
-                    link.await_free(&self.setup.broker, &self.setup.queue.name, fence, limit);
+                    link.await_free(&self.setup.broker, &self.setup.queue.name, fence, journal);
                 }
             }
             Action::Append(record) => self.append(record).await,

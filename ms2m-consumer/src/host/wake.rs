@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Host;
 use super::journal::{Journal, JournalLink, Unconfirmed};
-use super::link::{next_of, within};
+use super::link::{is_alone, next_of, within};
 use super::machine::Machine;
 use crate::handler::Handler;
 
@@ -206,11 +206,15 @@ impl<H: Handler> Host<H> {
             return tracing::warn!(invited = begin.queue, consumes = queue, "an invitation for another queue");
         }
         let Machine::Source(source) = &mut self.machine else { return };
+        // The controller repeats its invitation until it reads JOINED.
         if source.is_migrating() {
-            // The controller repeats its invitation until it reads JOINED.
             return;
         }
         let Some(link) = &mut self.link else { return };
+        // One that comes back to its queue may be invited before it is there again; one that another consumer keeps away has nothing to hand over.
+        if source.is_waiting() && !is_alone(&*link.connection, queue).await {
+            return tracing::warn!(queue, "invited to a migration while another consumer is on the queue");
+        }
         match JournalLink::open(&*link.connection, queue, 0).await {
             Ok(journal_link) => {
                 link.journal = Some(journal_link);

@@ -17,7 +17,7 @@ const KINDS: [(QueueKind, bool); 5] = [
 ];
 
 /// Moves a consumer from `source` to `copy` while messages keep coming; returns the copy, which then serves alone.
-async fn moves(world: &World, count: u64, arrivals: Duration) -> Running {
+pub(crate) async fn moves(world: &World, count: u64, arrivals: Duration) -> Running {
     let publishing = world.publish_slowly(1..=count, arrivals);
     let mut source = world.start("source");
     source.seen(50).await;

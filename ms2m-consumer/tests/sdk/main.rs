@@ -1,5 +1,6 @@
 //! Consumers over the in-memory broker, alone and in migrations, under simulated time.
 
+mod alone;
 mod chaos;
 mod driven;
 mod failures;

@@ -352,8 +352,12 @@ impl RawJournal {
     }
 
     pub(crate) async fn append(&mut self, record: Record) {
+        self.send(&journal_name(QUEUE), &record).await;
+    }
+
+    pub(crate) async fn send(&mut self, queue: &str, record: &Record) {
         let body = record.encode(self.tag).unwrap();
-        self.publisher.publish(&journal_name(QUEUE), body_only(body)).await.unwrap().await.unwrap();
+        self.publisher.publish(queue, body_only(body)).await.unwrap().await.unwrap();
     }
 
     pub(crate) async fn append_raw(&mut self, body: &'static [u8]) {
@@ -371,8 +375,7 @@ impl RawJournal {
             record_bytes_max: 1 << 20,
         });
         self.append(begin.clone()).await;
-        let body = begin.encode(self.tag).unwrap();
-        self.publisher.publish(&control_name(&instance(source)), body_only(body)).await.unwrap().await.unwrap();
+        self.send(&control_name(&instance(source)), &begin).await;
         self.until(|view| view.joined.is_some()).await;
     }
 

@@ -152,7 +152,9 @@ impl Driver {
         for step in SWEPT {
             let Some(effect) = state.sweep(step, now) else { continue };
             match perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect).await {
-                Event::Failed { fault, .. } if fault.kind != ErrorKind::NotFound => {}
+                Event::Failed { fault, .. } if fault.kind != ErrorKind::NotFound => {
+                    tracing::info!(migration = %state.spec().migration, %step, error = fault.message, "what was left behind cannot be removed yet");
+                }
                 _ => state.swept(step),
             }
         }

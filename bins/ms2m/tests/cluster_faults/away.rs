@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::case::Owner::{Copy, Source};
 use crate::case::{Move, Play};
 use crate::operator::node;
+use crate::stage::Act;
 
 const PHASES: [(Phase, u64); 3] = [(Phase::Pending, 500), (Phase::Transferring, 300), (Phase::Finalizing, 300)];
 /// Longer than a migration takes, and shorter than anybody is given up for.
@@ -21,9 +22,7 @@ const AWAY: Duration = Duration::from_secs(4);
 pub(crate) async fn cases(play: &Play<'_>) {
     for (phase, ms) in PHASES {
         away(play, "the API server", (phase, ms), async |_, away| {
-            let signal = if away { "-STOP" } else { "-CONT" };
-            let mut kill = play.act.cluster().command("pkill");
-            assert!(kill.args([signal, "-x", "kube-apiserver"]).status().unwrap().success());
+            play.act.api_server(if away { "-STOP" } else { "-CONT" });
         })
         .await;
         away(play, "the broker", (phase, ms), async |_, away| {
@@ -83,14 +82,19 @@ async fn lost(play: &Play<'_>) {
         }
     })
     .await;
-    let what = "the source's node is lost while Restoring: cut off, and its pod deleted by force";
+    let what = "the source's node is lost while Restoring: cut off, and its pod deleted by force; when it comes back its kubelet \
+                does not hear of that for 10 s";
     play.case(what, json!({}), &[Copy], &[], async |moves| {
         moves.begin().await;
         moves.comes_to(Phase::Restoring, Duration::from_millis(100)).await;
         moves.link(moves.from, false);
         play.act.kubectl(&["delete", "pod", &moves.pod, "--grace-period=0", "--force"]);
         moves.ended().await;
+        play.act.api_server("-STOP");
         moves.link(moves.from, true);
+        // A consumer that learns that it does not own the queue any more ends, and kubelet starts its container again.
+        sleep(Duration::from_secs(10)).await;
+        play.act.api_server("-CONT");
     })
     .await;
 }
@@ -103,6 +107,13 @@ async fn away(play: &Play<'_>, who: &str, (phase, ms): (Phase, u64), switch: imp
         switch(moves, false).await;
     })
     .await;
+}
+
+impl Act<'_> {
+    fn api_server(&self, signal: &str) {
+        let mut kill = self.cluster().command("pkill");
+        assert!(kill.args([signal, "-x", "kube-apiserver"]).status().unwrap().success());
+    }
 }
 
 impl Move<'_> {
