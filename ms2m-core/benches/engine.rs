@@ -24,7 +24,7 @@ fn fresh() -> MigrationState {
         checkpoint_source: "snapshot".into(),
         transfer_backend: "memory".into(),
         restore_target: "memory".into(),
-        capability: CheckpointCapability { pre_dump: false, leave_running: true },
+        capability: CheckpointCapability { leave_running: true, ..CheckpointCapability::default() },
     };
     MigrationState::new(MigrationSpec::new(migration(), "orders", source, copy()), drivers, Timestamp::default())
 }

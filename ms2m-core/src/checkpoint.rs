@@ -15,8 +15,12 @@ use crate::part::Part;
 /// What a checkpoint driver can do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CheckpointCapability {
-    /// Whether [`CheckpointSource::pre_dump`] works here.
+    /// Whether [`CheckpointSource::pre_dump`] works here, and hardly disturbs the container.
     pub pre_dump: bool,
+    /// Without that: whether it works, but freezes the container as long as the final dump does. One such round is worth while before a source
+    /// stands still until the hand-over, since only what has changed travels then.
+    #[serde(default)]
+    pub freezing_round: bool,
     /// Whether the container can be left running after the dump.
     pub leave_running: bool,
 }
@@ -54,7 +58,7 @@ pub struct Checkpoint {
 /// What a pre-dump round did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PreDump {
-    /// What to send; its part is [`Part::Round`]. Its freeze is that of the round and counts nowhere.
+    /// What to send; its part is [`Part::Round`]. Its freeze is that of the round, and is told beside it in the report.
     pub checkpoint: Checkpoint,
     /// Memory that this round had to write, in bytes: what was dirty since its parent.
     pub dirty_bytes: u64,
@@ -101,7 +105,7 @@ pub trait CheckpointSource: fmt::Debug + Send + Sync + 'static {
     /// yields it as [`Part::Round`].
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`]. After an error the container runs as before, and
+    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`] or [`CheckpointCapability::freezing_round`]. After an error the container runs as before, and
     /// a checkpoint can be taken all the same.
     async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         Err(Error::fatal(ErrorKind::Unsupported, format!("the {} driver has no pre-dump", self.name()))

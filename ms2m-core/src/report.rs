@@ -35,7 +35,7 @@ pub struct Bytes {
 }
 
 /// One pre-dump round.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct PreDumpEntry {
     /// From 1.
     pub round: u32,
@@ -45,6 +45,9 @@ pub struct PreDumpEntry {
     pub transferred_bytes: u64,
     /// Memory that was dirty and had to be written.
     pub dirty_bytes: u64,
+    /// How long the container stood still for it, before it was parked; with the final dump's freeze it is not counted.
+    #[serde(default)]
+    pub freeze_ms: f64,
 }
 
 /// Durations in milliseconds; null where one does not apply. See [`crate::timeline`] for what they contain.
@@ -181,6 +184,7 @@ fn entry(round: &Round, number: u32) -> PreDumpEntry {
         archive_bytes: round.pre_dump.checkpoint.archive_bytes,
         transferred_bytes: round.receipt.as_ref().map_or(0, |receipt| receipt.transferred_bytes),
         dirty_bytes: round.pre_dump.dirty_bytes,
+        freeze_ms: ms(round.pre_dump.checkpoint.freeze),
     }
 }
 

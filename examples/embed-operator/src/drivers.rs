@@ -76,7 +76,7 @@ impl DriverFactory for Mine {
         let place = SourcePlace { migration, namespace, pod, members: vec![member], taker: Taker::Agent };
         let source = if gone {
             // All there is left to do for it is to say so, and to clean up.
-            let capability = CheckpointCapability { pre_dump: false, leave_running: true };
+            let capability = CheckpointCapability { leave_running: true, ..CheckpointCapability::default() };
             RemoteSource::resumed(from_agent.clone(), place.clone(), "runtime", capability)
         } else {
             RemoteSource::open(from_agent.clone(), place.clone()).await?

@@ -12,6 +12,7 @@ use super::state::{Course, Facts, MigrationState, Round};
 use crate::checkpoint::{Checkpoint, PreDump};
 use crate::part::Part;
 use crate::phase::Phase;
+use crate::replay::HandoverMode;
 use crate::time::Timestamp;
 use crate::transfer::Receipt;
 
@@ -57,8 +58,16 @@ impl Facts {
 impl MigrationState {
     pub(super) fn next_round_or_park(&mut self, now: Timestamp) {
         let Some(policy) = self.spec.pre_dump else { return self.issue(Step::Park, now) };
-        if !self.drivers.capability.pre_dump {
-            let why = format!("the {} driver has no pre-dump here", self.drivers.checkpoint_source);
+        let (capability, name) = (self.drivers.capability, &self.drivers.checkpoint_source);
+        let holds = self.facts.begun.as_ref().is_some_and(|begun| begun.mode == HandoverMode::Hold);
+        let impossible = match (capability.pre_dump, capability.freezing_round) {
+            (true, _) => None,
+            (false, true) if holds && self.facts.rounds.is_empty() => None,
+            (false, true) if holds => return self.end_rounds(PreDumpEnd::RoundsMax, now),
+            (false, true) => Some(format!("the {name} driver would freeze the source in each round here, which works on")),
+            (false, false) => Some(format!("the {name} driver has no pre-dump here")),
+        };
+        if let Some(why) = impossible {
             return self.end_rounds(PreDumpEnd::Failed(why), now);
         }
         let dirty: Vec<u64> = self.facts.rounds.iter().map(|round| round.pre_dump.dirty_bytes).collect();

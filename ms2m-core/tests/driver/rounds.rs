@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::sim::{ARCHIVE, Sim, Trouble, clock, for_polls, spec};
 use ms2m_core::engine::{MigrationSpec, Step};
-use ms2m_core::{Cancel, Clock, Outcome, Part, PreDumpEnd, PreDumpPolicy};
+use ms2m_core::{Cancel, CheckpointCapability, Clock, HandoverChoice, Outcome, Part, PreDumpEnd, PreDumpPolicy};
 
 /// The simulated source halves what is dirty with each round, from 32 MB; four are worth it.
 fn with_rounds() -> MigrationSpec {
@@ -37,9 +37,28 @@ async fn rounds_travel_before_the_source_is_parked() {
     let dirty: Vec<_> = report.pre_dump.iter().map(|round| (round.round, round.dirty_bytes)).collect();
     assert_eq!(dirty, [(1, 32_000_000), (2, 16_000_000), (3, 8_000_000), (4, 4_000_000)]);
     let json = serde_json::to_value(&report).unwrap();
-    let first = serde_json::json!({ "round": 1, "archive_bytes": size, "transferred_bytes": size / 2, "dirty_bytes": 32_000_000 });
+    let first = serde_json::json!({ "round": 1, "archive_bytes": size, "transferred_bytes": size / 2, "dirty_bytes": 32_000_000, "freeze_ms": 0.7 });
     assert_eq!(json["pre_dump"][0], first);
     assert_eq!(json["durations_ms"]["freeze"], 0.7, "only the final dump's");
+}
+
+/// It costs a freeze, which is worth while once, and only where the source stands still anyway.
+#[tokio::test(start_paused = true)]
+async fn a_round_that_freezes_is_made_once_and_before_a_source_is_held() {
+    for (mode, rounds) in [(HandoverChoice::Hold, 1), (HandoverChoice::Chase, 0)] {
+        let mut sim = Sim::new();
+        sim.capability = CheckpointCapability { freezing_round: true, leave_running: true, ..CheckpointCapability::default() };
+        let sim = Arc::new(sim);
+        let report = sim.driver().run(MigrationSpec { mode, ..with_rounds() }).await.unwrap();
+        sim.check(&report);
+        assert_eq!(report.outcome, Outcome::Completed);
+        assert_eq!(sim.truth().restored_from, parts(rounds), "{mode:?}");
+        match end(&sim).await {
+            Some(PreDumpEnd::RoundsMax) => assert_eq!(rounds, 1),
+            Some(PreDumpEnd::Failed(why)) => assert!(rounds == 0 && why.contains("would freeze the source in each round"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

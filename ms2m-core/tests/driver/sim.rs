@@ -83,6 +83,7 @@ pub(crate) struct Truth {
 
 #[derive(Debug)]
 pub(crate) struct Sim {
+    pub(crate) capability: CheckpointCapability,
     pub(crate) store: Arc<MemoryStore>,
     truth: Mutex<Truth>,
     troubles: Mutex<BTreeMap<Step, VecDeque<Trouble>>>,
@@ -106,6 +107,7 @@ impl Sim {
     /// With the copy's speed in messages per look, and what it says at the end instead of READY.
     pub(crate) fn replaying(replayed_per_look: u64, verdict: Option<ReplayStanding>) -> Self {
         Self {
+            capability: CheckpointCapability { pre_dump: true, leave_running: true, ..CheckpointCapability::default() },
             store: Arc::new(MemoryStore::default()),
             truth: Mutex::new(Truth {
                 owner: Owner::Undecided,
@@ -274,7 +276,7 @@ impl CheckpointSource for Sim {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: true, leave_running: true }
+        self.capability
     }
 
     async fn status(&self) -> Result<SourceStatus> {

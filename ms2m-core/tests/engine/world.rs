@@ -76,7 +76,7 @@ impl World {
             checkpoint_source: "model".into(),
             transfer_backend: "model".into(),
             restore_target: "model".into(),
-            capability: CheckpointCapability { pre_dump: true, leave_running: true },
+            capability: CheckpointCapability { pre_dump: true, leave_running: true, ..CheckpointCapability::default() },
         };
         let now = Timestamp::from_micros(1_000_000);
         Self {

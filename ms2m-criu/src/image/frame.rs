@@ -55,6 +55,11 @@ impl Magic {
         }
     }
 
+    /// The numbers at the beginning of an image of its kind.
+    pub(super) fn numbers(self) -> (Option<u32>, u32) {
+        (self.head(), self.number())
+    }
+
     /// Which number comes first: the inventory has none, since it tells the version of all others.
     fn head(self) -> Option<u32> {
         match self {

@@ -16,6 +16,7 @@
 pub(crate) mod closing;
 mod cpu;
 mod decode;
+pub(crate) mod difference;
 mod files;
 mod frame;
 mod messages;

@@ -6,9 +6,19 @@ use super::frame::{Entries, Magic, decode};
 use super::messages::PagemapEntry;
 use super::{ImageError, Result};
 
-const IN_PARENT: u32 = 1;
+pub(super) const IN_PARENT: u32 = 1;
 const LAZY: u32 = 2;
-const PRESENT: u32 = 4;
+pub(super) const PRESENT: u32 = 4;
+
+pub(super) fn pages(entry: &PagemapEntry) -> u64 {
+    entry.nr_pages.unwrap_or_else(|| entry.nr_pages_32.into())
+}
+
+/// Before flags there was only "in the parent" or here.
+pub(super) fn flags(entry: &PagemapEntry) -> u32 {
+    let in_parent = if entry.in_parent { IN_PARENT } else { 0 };
+    entry.flags.map_or(if entry.in_parent { 0 } else { PRESENT }, |flags| flags) | in_parent
+}
 
 /// Pages by where they are. Sums saturate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -40,11 +50,9 @@ impl PagemapTotals {
     }
 
     fn add_entry(&mut self, entry: &PagemapEntry) {
-        let pages = entry.nr_pages.unwrap_or_else(|| entry.nr_pages_32.into());
-        // Before flags there was only "in the parent" or here.
-        let flags = entry.flags.unwrap_or(if entry.in_parent { IN_PARENT } else { PRESENT });
+        let (pages, flags) = (pages(entry), flags(entry));
         self.stretches = self.stretches.saturating_add(1);
-        if flags & IN_PARENT != 0 || entry.in_parent {
+        if flags & IN_PARENT != 0 {
             self.in_parent = self.in_parent.saturating_add(pages);
         } else if flags & PRESENT != 0 {
             self.present = self.present.saturating_add(pages);

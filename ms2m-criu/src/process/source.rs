@@ -207,7 +207,7 @@ impl CheckpointSource for ProcessSource {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: self.features.mem_track, leave_running: true }
+        CheckpointCapability { pre_dump: self.features.mem_track, leave_running: true, ..CheckpointCapability::default() }
     }
 
     async fn status(&self) -> Result<SourceStatus> {

@@ -11,13 +11,16 @@ use super::mounts::{bound_from, is_of_the_pod};
 use super::source::failed;
 use super::{Container, External, ExternalKind};
 use crate::archive::{ContainerManifest, MountFact};
-use crate::criu::{Criu, DumpOptions, ManageCgroups};
+use crate::criu::{Criu, DumpOptions, DumpStats, ManageCgroups};
+
+use crate::image::difference::{self, Left};
 use crate::tree::{TreeLimits, Which, pack};
 
 /// The network namespace that a container has joined, as runc and crun name it for CRIU.
 const JOINED_NETWORK: &str = "extRootNetNS";
 /// The file in which runc and crun find what the standard streams were.
 const DESCRIPTORS: &str = "descriptors.json";
+const INVENTORY: &str = "inventory.img";
 
 /// How much memory a dump has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,10 +34,38 @@ impl Figures {
         self.written_bytes += other.written_bytes;
         self.in_parents_bytes += other.in_parents_bytes;
     }
+
+    pub(super) fn leave_out(&mut self, left: Left) {
+        let bytes = left.in_parent * rustix::param::page_size() as u64;
+        self.written_bytes = self.written_bytes.saturating_sub(bytes);
+        self.in_parents_bytes += bytes;
+    }
+}
+
+/// Takes the pages out of a whole dump that the round has, too, and makes that its parent.
+pub(super) async fn leave_out(images: PathBuf, round: PathBuf) -> Result<Left> {
+    let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
+    let left = tokio::task::spawn_blocking(move || {
+        let left = difference::leave_out(&images, &round)?;
+        let link = images.join("parent");
+        std::os::unix::fs::symlink(relative(&images, &round), &link).map_err(failed("linked", &link))?;
+        Ok(left)
+    });
+    left.await.map_err(died)?
 }
 
 /// The containers, the freeze, the figures.
 pub(super) type Dumped = (Vec<ContainerManifest>, Duration, Figures);
+
+/// What of a container is wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    /// Memory, while it runs and the kernel tracks what it writes.
+    Changes,
+    /// All memory, as it was in one moment: where the kernel tracks nothing.
+    Memory,
+    Everything,
+}
 
 /// What is to be dumped, and where to.
 #[derive(Debug)]
@@ -53,7 +84,7 @@ pub(super) struct Wish<'a> {
     pub(super) carried: &'a HashSet<PathBuf>,
     /// Set when the container is frozen already.
     pub(super) freezer: Option<PathBuf>,
-    pub(super) pre_dump: bool,
+    pub(super) what: What,
     pub(super) track: bool,
     pub(super) leave_running: bool,
     /// For a container engine that restores from an image.
@@ -67,19 +98,14 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         externals.retain(|external| external.dump_option_of_runc().is_some());
     }
     let options = options(&wish, &externals)?;
-    let stats = if wish.pre_dump {
-        wish.criu.pre_dump(&options).await?
-    } else {
-        let descriptors = serde_json::to_vec(&wish.container.descriptors()?)
-            .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
-        let file = options.images_dir.join(DESCRIPTORS);
-        std::fs::write(&file, descriptors).map_err(failed("written", &file))?;
-        let files = Files::of(&wish, &externals)?;
-        let copied = || async move {
-            let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
-            tokio::task::spawn_blocking(move || files.copy()).await.map_err(died)?
-        };
-        wish.criu.dump(&options, copied).await?
+    let stats = match wish.what {
+        What::Changes => wish.criu.pre_dump(&options).await?,
+        What::Memory => {
+            let stats = wish.criu.dump(&options, || async { Ok(()) }).await?;
+            keep_memory(&options.images_dir)?;
+            stats
+        }
+        What::Everything => everything(&wish, &options, &externals).await?,
     };
     let page = rustix::param::page_size() as u64;
     let figures = Figures { written_bytes: stats.pages_written * page, in_parents_bytes: stats.pages_skipped_parent * page };
@@ -96,6 +122,31 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         let _ = std::fs::remove_file(options.images_dir.join(log));
     }
     Ok((manifest, stats.freeze(), figures))
+}
+
+async fn everything(wish: &Wish<'_>, options: &DumpOptions, externals: &[External]) -> Result<DumpStats> {
+    let descriptors = serde_json::to_vec(&wish.container.descriptors()?)
+        .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
+    let file = options.images_dir.join(DESCRIPTORS);
+    std::fs::write(&file, descriptors).map_err(failed("written", &file))?;
+    let files = Files::of(wish, externals)?;
+    let copied = || async move {
+        let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
+        tokio::task::spawn_blocking(move || files.copy()).await.map_err(died)?
+    };
+    Ok(wish.criu.dump(options, copied).await?)
+}
+
+/// A later dump builds on memory; everything else it has itself.
+fn keep_memory(images: &Path) -> Result<()> {
+    let kept = |name: &str| name == INVENTORY || ["pagemap-", "pages-"].iter().any(|kind| name.starts_with(kind));
+    for entry in std::fs::read_dir(images).map_err(failed("read", images))? {
+        let path = entry.map_err(failed("read", images))?.path();
+        if !path.file_name().and_then(|name| name.to_str()).is_some_and(kept) {
+            std::fs::remove_file(&path).map_err(failed("removed", &path))?;
+        }
+    }
+    Ok(())
 }
 
 fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
@@ -119,17 +170,17 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
         // As runc has it written down, which looks for it.
         manage_cgroups: if wish.for_image { ManageCgroups::Soft } else { ManageCgroups::Ignore },
         freeze_cgroup: wish.freezer.clone(),
-        parent_images: wish.parent.as_ref().map(|parent| relative(&images, parent)),
+        parent_images: wish.parent.as_ref().filter(|_| wish.track).map(|parent| relative(&images, parent)),
         track_mem: wish.parent.is_some() && wish.track,
         // The round before has been sent. In the final dump it would lengthen the freeze.
-        auto_dedup: wish.pre_dump && wish.parent.is_some(),
+        auto_dedup: wish.what == What::Changes && wish.parent.is_some(),
         deadline: wish.deadline,
         ..DumpOptions::new(pid, images)
     })
 }
 
 /// From one directory below a common one to another.
-fn relative(from: &Path, to: &Path) -> PathBuf {
+pub(super) fn relative(from: &Path, to: &Path) -> PathBuf {
     let common = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
     let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
     up.chain(to.components().skip(common)).collect()

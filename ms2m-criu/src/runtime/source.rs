@@ -12,7 +12,7 @@ use ms2m_core::{
 };
 use tokio::sync::Mutex;
 
-use super::dump::{self, Wish};
+use super::dump::{self, What, Wish};
 use super::freezer::{Freezer, Frozen};
 use super::{Container, Flavor, Runtime, is_empty_dir, quiet};
 use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
@@ -48,6 +48,7 @@ pub struct RuntimeSource {
     facts: Manifest,
     /// One dump at a time: a container can have one tracer only. Guarded by it is the last dump, from which on the kernel tracks changes;
     /// known to this very driver only: another one writes everything.
+    /// Where it tracks nothing, contents are compared, and any round that is still here is a parent.
     turn: Mutex<Option<(MigrationId, u32)>>,
 }
 
@@ -152,6 +153,11 @@ impl RuntimeSource {
         self.directory(migration).join(part.to_string())
     }
 
+    /// CRIU's images of a container.
+    fn images(&self, migration: &MigrationId, part: Part, name: &str) -> PathBuf {
+        self.part(migration, part).join("containers").join(name).join(image_directory(part))
+    }
+
     /// What [`open`](CheckpointSource::open) yields; it is written down, so that a driver after this one finds it.
     fn plan(&self, migration: &MigrationId, part: Part) -> Result<TarPlan> {
         let directory = self.part(migration, part);
@@ -176,7 +182,11 @@ impl RuntimeSource {
         let mut tracked = self.turn.lock().await;
         // Until it has succeeded, nobody knows since when changes are tracked.
         let since = tracked.take();
-        let parent = job.parent.filter(|round| since.is_some_and(|since| since == (job.migration.clone(), *round)));
+        let is_usable = |round: &u32| match self.mem_track {
+            true => since.is_some_and(|since| since == (job.migration.clone(), *round)),
+            false => self.plan(&job.migration, Part::Round(*round)).is_ok(),
+        };
+        let parent = job.parent.filter(is_usable);
         let directory = self.fresh(&job.migration, part)?;
         let taken = self.dump(job, part, parent, &directory).await.and_then(|(containers, freeze, figures)| {
             let mut manifest = Manifest { containers, taken_at_ms: now_ms(), ..self.facts.clone() };
@@ -193,7 +203,9 @@ impl RuntimeSource {
                 return Err(error);
             }
         };
-        if let Part::Round(round) = part {
+        if let Part::Round(round) = part
+            && self.mem_track
+        {
             *tracked = Some((job.migration.clone(), round));
         }
         let archive_bytes = self.plan(&job.migration, part)?.bytes();
@@ -212,7 +224,12 @@ impl RuntimeSource {
     async fn dump(&self, job: &CheckpointJob, part: Part, parent: Option<u32>, directory: &Path) -> Result<dump::Dumped> {
         let mut together = None;
         let shares_network = self.members.len() > 1 && Container::share_network(self.containers().map(|(_, container)| container))?;
-        if self.members.len() > 1 && part == Part::Final {
+        let what = match part {
+            Part::Final => What::Everything,
+            Part::Round(_) if self.mem_track => What::Changes,
+            Part::Round(_) => What::Memory,
+        };
+        if self.members.len() > 1 && what != What::Changes {
             let freezers = self.containers().map(|(_, container)| Freezer::of(container.process().pid())).collect::<Result<Vec<_>>>()?;
             // Those that stand still already shall not be thawed here.
             if !freezers.iter().all(Freezer::is_frozen) {
@@ -229,10 +246,6 @@ impl RuntimeSource {
             let container = member.container.as_ref().ok_or_else(gone)?;
             // CRIU must be told of a freezer, also of one that somebody else has closed.
             let freezer = Freezer::of(container.process().pid()).ok().filter(Freezer::is_frozen);
-            let images = |round| {
-                let part = Part::Round(round);
-                self.part(&job.migration, part).join("containers").join(&member.name).join(image_directory(part))
-            };
             let wish = Wish {
                 criu: &self.criu,
                 container,
@@ -241,9 +254,9 @@ impl RuntimeSource {
                 images: &image_directory(part),
                 shares_network,
                 carried: &carried,
-                parent: parent.map(images),
+                parent: parent.map(|round| self.images(&job.migration, Part::Round(round), &member.name)),
                 freezer: freezer.map(|freezer| freezer.cgroup),
-                pre_dump: part != Part::Final,
+                what,
                 track: self.mem_track,
                 leave_running: job.leave_running,
                 for_image: self.for_image,
@@ -258,6 +271,13 @@ impl RuntimeSource {
         if let Some(together) = together {
             dumped.1 = together.thaw()?;
         }
+        // Nobody is frozen for that.
+        if let Some(round) = parent.filter(|_| !self.mem_track) {
+            for member in &self.members {
+                let of = |part| self.images(&job.migration, part, &member.name);
+                dumped.2.leave_out(dump::leave_out(of(part), of(Part::Round(round))).await?);
+            }
+        }
         Ok(dumped)
     }
 }
@@ -269,7 +289,8 @@ impl CheckpointSource for RuntimeSource {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: self.mem_track && !self.for_image, leave_running: true }
+        let pre_dump = self.mem_track && !self.for_image;
+        CheckpointCapability { pre_dump, freezing_round: !pre_dump && !self.for_image, leave_running: true }
     }
 
     async fn status(&self) -> Result<SourceStatus> {
@@ -286,10 +307,6 @@ impl CheckpointSource for RuntimeSource {
     async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         if self.for_image {
             let message = "a checkpoint that becomes an image travels whole, without pre-dump rounds";
-            return Err(Error::fatal(ErrorKind::Unsupported, message));
-        }
-        if !self.mem_track {
-            let message = "the kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY), so there is no pre-dump here";
             return Err(Error::fatal(ErrorKind::Unsupported, message));
         }
         let (checkpoint, figures) = self.take(job, Part::Round(round)).await?;

@@ -11,7 +11,9 @@ use super::choices::HandoverMode;
 /// A page, as the threshold of older manifests counts.
 const PAGE_BYTES: u64 = 4096;
 
-/// Pre-dump rounds: memory that travels while the source still works, so that it is frozen for less.
+/// Pre-dump rounds: memory that travels while the source still works, so that it is frozen for less. Where the kernel does not track written
+/// memory there is one round, and only before a source is held: it freezes the source once more, and what has not changed since does not travel
+/// while nobody serves.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PreDump {

@@ -148,7 +148,7 @@ impl CheckpointSource for SourceAgent {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: false, leave_running: true }
+        CheckpointCapability { leave_running: true, ..CheckpointCapability::default() }
     }
 
     async fn status(&self) -> Result<SourceStatus> {

@@ -99,7 +99,7 @@ impl CheckpointSource for Paged {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: true, leave_running: true }
+        CheckpointCapability { pre_dump: true, leave_running: true, ..CheckpointCapability::default() }
     }
 
     async fn status(&self) -> Result<SourceStatus> {

@@ -52,7 +52,7 @@ impl Agents {
             return Ok(Arc::new(RemoteSource::open(agent, place.clone()).await?));
         }
         // What there is to do for it is to say that it is gone, and to clean up.
-        let capability = CheckpointCapability { pre_dump: false, leave_running: true };
+        let capability = CheckpointCapability { leave_running: true, ..CheckpointCapability::default() };
         let name = if place.taker == Taker::Kubelet { "kubelet" } else { "runtime" };
         Ok(Arc::new(RemoteSource::resumed(agent, place.clone(), name, capability)))
     }

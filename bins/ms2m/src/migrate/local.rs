@@ -44,8 +44,11 @@ impl Plan {
             Some(state) => state.spec().clone(),
             None => spec(args, migration, &parties)?,
         };
-        if spec.pre_dump.is_some() && !parties.source.capability().pre_dump {
-            eprintln!("ms2m: no pre-dump rounds are made: this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)");
+        let capability = parties.source.capability();
+        if spec.pre_dump.is_some() && !capability.pre_dump {
+            let rounds =
+                if capability.freezing_round { "one pre-dump round is made, and only in hold mode" } else { "no pre-dump rounds are made" };
+            eprintln!("ms2m: {rounds}: this kernel does not track changed memory (CONFIG_MEM_SOFT_DIRTY)");
         }
         let broker = match &args.broker {
             Some(url) => broker(args, url, &spec)?,

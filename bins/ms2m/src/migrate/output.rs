@@ -92,7 +92,13 @@ fn told(report: &MigrationReport, source_lost: bool) -> String {
         let _ = writeln!(text, "  {:<13}{:>12}", "archive", HumanBytes(report.bytes.archive).to_string());
     }
     for round in &report.pre_dump {
-        let _ = writeln!(text, "  pre-dump {:<4}{:>12} dirty", round.round, HumanBytes(round.dirty_bytes).to_string());
+        let _ = writeln!(
+            text,
+            "  pre-dump {:<4}{:>12} dirty, frozen for {:.1} ms",
+            round.round,
+            HumanBytes(round.dirty_bytes).to_string(),
+            round.freeze_ms
+        );
     }
     let journal = &report.ledger.journal;
     if let (Some(source), Some(target)) = (journal.digest_source, journal.digest_target) {

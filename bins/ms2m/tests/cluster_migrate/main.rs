@@ -68,6 +68,18 @@ fn a_deployments_consumer_that_is_held_moves() {
 }
 
 #[test]
+fn of_a_consumer_that_is_held_only_what_a_round_has_not_brought_travels_while_nobody_serves() {
+    let megabytes = number("MS2M_MEGABYTES", 27);
+    let setting = Setting { drivers: &["--pre-dump", "1"], ..Setting::deployment(megabytes, 10, "hold") };
+    moves_on(&Stage::start(), &setting, async |act| {
+        let report = act.migrate().await.remove(0);
+        let (round, all) = (report["pre_dump"][0]["archive_bytes"].as_u64().unwrap(), report["bytes"]["archive"].as_u64().unwrap());
+        assert!(round >= u64::from(megabytes) << 20 && all - round < round / 2, "{report:#}");
+        act.is_tidy().await;
+    });
+}
+
+#[test]
 fn a_deployments_consumer_moves_and_its_deployment_is_pinned_to_the_node() {
     moves_on(&Stage::start(), &Setting { drivers: &["--pin"], ..Setting::deployment(8, 10, "auto") }, async |act| {
         let (moved, from) = act.pod();

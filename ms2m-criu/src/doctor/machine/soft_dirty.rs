@@ -37,9 +37,9 @@ pub(super) fn check(tracked: io::Result<bool>, criu: Option<bool>) -> Check {
         Ok(true) => Check::ok("soft-dirty", "the kernel tracks written pages: pre-dump works"),
         Ok(false) => Check::warn(
             "soft-dirty",
-            "this kernel does not track written pages (probed): no pre-dump, the whole memory is written while frozen",
+            "this kernel does not track written pages (probed): the whole memory is written while frozen, also in the one round that hold mode can have",
         )
-        .remedy("for large memory use a kernel with CONFIG_MEM_SOFT_DIRTY (x86-64, not arm64); else go without pre-dump"),
+        .remedy("for large memory use a kernel with CONFIG_MEM_SOFT_DIRTY (x86-64, not arm64); else --pre-dump shortens hold mode only"),
         Err(error) => Check::unknown("soft-dirty", format!("cannot be probed: {error}")),
     }
 }

@@ -73,7 +73,7 @@ impl CheckpointSource for Agent {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        CheckpointCapability { pre_dump: false, leave_running: true }
+        CheckpointCapability { leave_running: true, ..CheckpointCapability::default() }
     }
 
     async fn status(&self) -> Result<SourceStatus> {
