@@ -25,6 +25,14 @@ pub struct CheckpointCapability {
     pub leave_running: bool,
 }
 
+impl CheckpointCapability {
+    /// Whether [`CheckpointSource::pre_dump`] works, at whatever cost.
+    #[must_use]
+    pub fn has_rounds(self) -> bool {
+        self.pre_dump || self.freezing_round
+    }
+}
+
 /// One request to checkpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CheckpointJob {
@@ -105,7 +113,7 @@ pub trait CheckpointSource: fmt::Debug + Send + Sync + 'static {
     /// yields it as [`Part::Round`].
     ///
     /// # Errors
-    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::pre_dump`] or [`CheckpointCapability::freezing_round`]. After an error the container runs as before, and
+    /// [`ErrorKind::Unsupported`] unless [`CheckpointCapability::has_rounds`]. After an error the container runs as before, and
     /// a checkpoint can be taken all the same.
     async fn pre_dump(&self, job: &CheckpointJob, round: u32) -> Result<PreDump> {
         Err(Error::fatal(ErrorKind::Unsupported, format!("the {} driver has no pre-dump", self.name()))

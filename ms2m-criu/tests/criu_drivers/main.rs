@@ -90,7 +90,7 @@ async fn parts(source: Arc<dyn CheckpointSource>, works: impl Fn() -> bool) -> V
     let migration = MigrationId::new("parts").expect("a name");
     let job = |parent| CheckpointJob { migration: migration.clone(), parent, leave_running: true, deadline: Duration::from_secs(30) };
     let mut parts = Vec::new();
-    let rounds = if source.capability().pre_dump { 3 } else { 0 };
+    let rounds = if source.capability().has_rounds() { 3 } else { 0 };
     for round in 1..=rounds {
         let parent = Some(round - 1).filter(|parent| *parent > 0);
         let done = source.pre_dump(&job(parent), round).await.expect("a round");

@@ -84,7 +84,7 @@ fn building_on(name: &str, parent: Option<u32>) -> CheckpointJob {
 
 async fn pre_dumps(subject: &CheckpointSubject) {
     let source = &subject.source;
-    if !source.capability().pre_dump {
+    if !source.capability().has_rounds() {
         let error = expect_err("pre-dump without the capability", source.pre_dump(&job("pre-dump"), 1)).await;
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         expect("checkpoint without pre-dump", source.checkpoint(&job("pre-dump"))).await;
@@ -124,7 +124,7 @@ async fn pre_dumps(subject: &CheckpointSubject) {
 
 async fn repeats_rounds(subject: &CheckpointSubject) {
     let source = &subject.source;
-    if !source.capability().pre_dump {
+    if !source.capability().has_rounds() {
         return;
     }
     expect("pre-dump", source.pre_dump(&job("again"), 1)).await;

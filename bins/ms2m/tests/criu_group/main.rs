@@ -45,10 +45,15 @@ fn moves(runtime: &'static str) {
         let before = pod.outer();
         let connected = before.iter().rev().find(|line| !line.contains("torn")).is_some_and(|line| line.parse::<u64>().is_ok());
         let copy = format!("moved-{number}");
-        let more = network.map_or(vec![], |network| vec!["--network", network.path().to_str().unwrap()]);
+        let mut more = network.map_or(vec![], |network| vec!["--network", network.path().to_str().unwrap()]);
+        if number % 2 == 1 {
+            // All of them stand still for a round, too, and their connections go on.
+            more.extend(["--pre-dump", "1"]);
+        }
         let output = pod.command(&copy, &more).output().unwrap();
         let report = pod.moved(&copy, &output);
         assert_eq!(report["outcome"], "completed", "{report:#}");
+        assert_eq!(report["pre_dump"].as_array().map(Vec::len), Some(number % 2), "{report:#}");
         show(runtime, if network.is_some() { "prepared network" } else { "own network" }, &report, pod.goes_on());
         // The outer connection came up closed, at once, and could be made anew where there is a way.
         let after = || pod.outer()[before.len()..].to_vec();
