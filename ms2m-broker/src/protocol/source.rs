@@ -46,7 +46,7 @@ pub struct Source {
     intake: Intake,
     channel: Channel,
     connected: bool,
-    /// Somebody may be on the queue: a copy that has moved this state away, or what the broker has left of this consumer's last channel.
+    /// Somebody may be on the queue: the copy, another consumer, or what the broker has left of this consumer's last channel.
     shared: bool,
     awaiting_no_consumers: bool,
     /// The message in the handler's hands, and its number.

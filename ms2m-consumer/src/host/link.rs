@@ -51,7 +51,7 @@ impl Link {
     }
 
     /// Begins to wait until `queue` is free, and cuts `fence` off first.
-    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>, journal: Foreign) {
+    pub(super) fn await_free(&mut self, broker: &Arc<dyn Broker>, queue: &str, fence: Option<String>, journal: JournalBlocks) {
         let (connection, broker, queue) = (Arc::clone(&self.connection), Arc::clone(broker), queue.to_owned());
         self.free = Some(Box::pin(async move {
             if let Some(fence) = fence {
@@ -78,22 +78,22 @@ async fn cut_off(broker: &dyn Broker, name: &str) {
     }
 }
 
-/// What a journal means to who waits for its queue. While a queue moves, it has no consumer between its two.
+/// For how long a journal keeps a consumer from its queue. While a queue moves, it has no consumer between its two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Foreign {
+pub(super) enum JournalBlocks {
     /// It decides about this consumer, too, which has read there that the queue is its own.
-    Joined,
+    Never,
     /// Others may be moving the queue, or nobody has removed it.
     UntilAbandoned,
     /// As above, and with no state this consumer is the last one that may have the queue.
     UntilRemoved,
 }
 
-impl Foreign {
+impl JournalBlocks {
     /// After how long without a consumer it is no obstacle any more.
     fn abandoned_after(self) -> Option<Duration> {
         match self {
-            Self::Joined => Some(Duration::ZERO),
+            Self::Never => Some(Duration::ZERO),
             Self::UntilAbandoned => Some(ABANDONED),
             Self::UntilRemoved => None,
         }
@@ -101,8 +101,8 @@ impl Foreign {
 }
 
 /// An error proves nothing, so looking goes on. The connection's loss ends it from outside.
-async fn until_free(connection: &dyn Connection, queue: &str, journal: Foreign) {
-    let pause_max = if journal == Foreign::Joined { LOOK_MAX } else { LOOK_IDLE_MAX };
+async fn until_free(connection: &dyn Connection, queue: &str, journal: JournalBlocks) {
+    let pause_max = if journal == JournalBlocks::Never { LOOK_MAX } else { LOOK_IDLE_MAX };
     let (began, mut pause, mut say_at, mut alone_since) = (Instant::now(), LOOK_FIRST, SAY_FIRST, None);
     loop {
         if is_alone(connection, queue).await {

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::Host;
 use super::apply::Work;
-use super::link::{Foreign, within};
+use super::link::{JournalBlocks, within};
 use super::machine::Machine;
 use crate::handler::Handler;
 use crate::snapshot::Snapshot;
@@ -47,9 +47,9 @@ impl<H: Handler> Host<H> {
             }
             Action::AwaitNoConsumers { fence } => {
                 let journal = match self.applied_n {
-                    _ if self.machine.is_migrating() => Foreign::Joined,
-                    0 => Foreign::UntilRemoved,
-                    _ => Foreign::UntilAbandoned,
+                    _ if self.machine.is_migrating() => JournalBlocks::Never,
+                    0 => JournalBlocks::UntilRemoved,
+                    _ => JournalBlocks::UntilAbandoned,
                 };
                 if let Some(link) = &mut self.link {
                     link.await_free(&self.setup.broker, &self.setup.queue.name, fence, journal);

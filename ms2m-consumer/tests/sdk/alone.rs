@@ -3,25 +3,30 @@
 use std::time::Duration;
 
 use ms2m_broker::link::{QueueKind, QueueOptions};
-use ms2m_broker::protocol::{Begin, Record, control_name, journal_name};
+use ms2m_broker::protocol::{Record, journal_name};
 use ms2m_consumer::{Outcome, Standing};
-use ms2m_core::HandoverChoice;
 use tokio::time::{Instant, sleep};
 
 use crate::hand_over::moves;
-use crate::support::{QUEUE, World, instance, migration};
+use crate::support::{QUEUE, Running, World};
 
 const SHARED: [QueueKind; 2] = [QueueKind::Classic, QueueKind::Quorum];
+
+/// One that serves, and one that waits for it.
+async fn one_waits(kind: QueueKind) -> (World, Running, Running) {
+    let world = World::new(kind, false).await;
+    let first = world.start("first");
+    world.publish(1..=50).await;
+    first.seen(50).await;
+    let mut second = world.start("second");
+    second.stands(Standing::Waiting).await;
+    (world, first, second)
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_second_consumer_begins_when_the_first_has_left() {
     for kind in SHARED {
-        let world = World::new(kind, false).await;
-        let first = world.start("first");
-        world.publish(1..=50).await;
-        first.seen(50).await;
-        let mut second = world.start("second");
-        second.stands(Standing::Waiting).await;
+        let (world, first, mut second) = one_waits(kind).await;
         world.publish(51..=100).await;
         first.seen(100).await;
         sleep(Duration::from_secs(60)).await;
@@ -37,12 +42,7 @@ async fn a_second_consumer_begins_when_the_first_has_left() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_stopped_like_any_other() {
-    let world = World::new(QueueKind::Quorum, false).await;
-    let first = world.start("first");
-    world.publish(1..=1).await;
-    first.seen(1).await;
-    let mut second = world.start("second");
-    second.stands(Standing::Waiting).await;
+    let (_, first, second) = one_waits(QueueKind::Quorum).await;
     second.stopped().await;
     first.stopped().await;
 }
@@ -70,23 +70,9 @@ async fn who_waits_does_not_come_between_a_source_and_its_copy() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_another_consumer_takes_no_part_in_a_migration() {
-    let world = World::new(QueueKind::Classic, false).await;
-    let first = world.start("first");
-    world.publish(1..=1).await;
-    first.seen(1).await;
-    let mut second = world.start("second");
-    second.stands(Standing::Waiting).await;
+    let (world, first, second) = one_waits(QueueKind::Classic).await;
     let mut journal = world.raw_journal().await;
-    let begin = Record::Begin(Begin {
-        migration: migration(),
-        queue: QUEUE.into(),
-        source: instance("second"),
-        copy: instance("copy"),
-        mode: HandoverChoice::Auto,
-        record_bytes_max: 1 << 20,
-    });
-    journal.append(begin.clone()).await;
-    journal.send(&control_name(&instance("second")), &begin).await;
+    journal.ask("second").await;
     sleep(Duration::from_secs(5)).await;
     journal.append(Record::Park).await;
     journal.until(|view| view.park).await;

@@ -355,7 +355,7 @@ impl RawJournal {
         self.send(&journal_name(QUEUE), &record).await;
     }
 
-    pub(crate) async fn send(&mut self, queue: &str, record: &Record) {
+    async fn send(&mut self, queue: &str, record: &Record) {
         let body = record.encode(self.tag).unwrap();
         self.publisher.publish(queue, body_only(body)).await.unwrap().await.unwrap();
     }
@@ -364,8 +364,14 @@ impl RawJournal {
         self.publisher.publish(&journal_name(QUEUE), body_only(Bytes::from_static(body))).await.unwrap().await.unwrap();
     }
 
-    /// BEGIN, and the invitation.
+    /// BEGIN, and the invitation, which is accepted.
     pub(crate) async fn invite(&mut self, source: &str) {
+        self.ask(source).await;
+        self.until(|view| view.joined.is_some()).await;
+    }
+
+    /// BEGIN, and the invitation.
+    pub(crate) async fn ask(&mut self, source: &str) {
         let begin = Record::Begin(Begin {
             migration: migration(),
             queue: QUEUE.into(),
@@ -376,7 +382,6 @@ impl RawJournal {
         });
         self.append(begin.clone()).await;
         self.send(&control_name(&instance(source)), &begin).await;
-        self.until(|view| view.joined.is_some()).await;
     }
 
     /// Reads until the view is as wanted.

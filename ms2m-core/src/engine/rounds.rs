@@ -58,20 +58,8 @@ impl Facts {
 impl MigrationState {
     pub(super) fn next_round_or_park(&mut self, now: Timestamp) {
         let Some(policy) = self.spec.pre_dump else { return self.issue(Step::Park, now) };
-        let (capability, name) = (self.drivers.capability, &self.drivers.checkpoint_source);
-        let holds = self.facts.begun.as_ref().is_some_and(|begun| begun.mode == HandoverMode::Hold);
-        let impossible = match (capability.pre_dump, capability.freezing_round) {
-            (true, _) => None,
-            (false, true) if holds && self.facts.rounds.is_empty() => None,
-            (false, true) if holds => return self.end_rounds(PreDumpEnd::RoundsMax, now),
-            (false, true) => Some(format!("the {name} driver would freeze the source in each round here, which works on")),
-            (false, false) => Some(format!("the {name} driver has no pre-dump here")),
-        };
-        if let Some(why) = impossible {
-            return self.end_rounds(PreDumpEnd::Failed(why), now);
-        }
         let dirty: Vec<u64> = self.facts.rounds.iter().map(|round| round.pre_dump.dirty_bytes).collect();
-        match policy.end(&dirty) {
+        match self.unsuitable(dirty.len()).or_else(|| policy.end(&dirty)) {
             Some(end) => self.end_rounds(end, now),
             None => {
                 let pause = if dirty.is_empty() { Duration::ZERO } else { policy.interval };
@@ -79,6 +67,22 @@ impl MigrationState {
                 self.issue_after(Step::PreDump(round), pause, now);
             }
         }
+    }
+
+    /// Why the driver makes no further round here, whatever the policy says.
+    fn unsuitable(&self, made: usize) -> Option<PreDumpEnd> {
+        let (capability, name) = (self.drivers.capability, &self.drivers.checkpoint_source);
+        let holds = self.facts.begun.as_ref().is_some_and(|begun| begun.mode == HandoverMode::Hold);
+        if capability.pre_dump {
+            return None;
+        }
+        if !capability.freezing_round {
+            return Some(PreDumpEnd::Failed(format!("the {name} driver has no pre-dump here")));
+        }
+        if !holds {
+            return Some(PreDumpEnd::Failed(format!("the {name} driver would freeze the source in each round here, which works on")));
+        }
+        (made > 0).then_some(PreDumpEnd::RoundsMax)
     }
 
     /// Freezes with what has arrived.

@@ -53,9 +53,7 @@ pub(crate) fn close(image: &[u8], entries: &BTreeSet<u32>) -> Result<Vec<u8>> {
         let entry = entry?;
         let decoded: FileEntry = super::frame::decode(IMAGE, entry)?;
         let entry = if entries.contains(&decoded.id) && decoded.isk.is_some() { file(entry)? } else { entry.to_vec() };
-        let length = u32::try_from(entry.len()).map_err(|_| ImageError::too_large(IMAGE, "an entry is too long"))?;
-        closed.extend_from_slice(&length.to_le_bytes());
-        closed.extend_from_slice(&entry);
+        super::frame::push(IMAGE, &entry, &mut closed)?;
     }
     Ok(closed)
 }
@@ -149,10 +147,7 @@ mod tests {
 
     fn image(entries: &[Vec<u8>]) -> Vec<u8> {
         let mut image = [0x5456_4319_u32, 0x5630_3138].map(u32::to_le_bytes).concat();
-        for entry in entries {
-            image.extend_from_slice(&u32::try_from(entry.len()).unwrap().to_le_bytes());
-            image.extend_from_slice(entry);
-        }
+        entries.iter().for_each(|entry| crate::image::frame::push(IMAGE, entry, &mut image).unwrap());
         image
     }
 

@@ -17,7 +17,7 @@ use super::{ImageError, Result, limits, text};
 #[must_use]
 pub fn is_wanted(name: &str) -> bool {
     const WHOLE: [&str; 9] = [
-        "inventory.img",
+        super::INVENTORY,
         "pstree.img",
         "files.img",
         "tty-info.img",
@@ -45,17 +45,27 @@ pub fn read_directory(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
         if !is_wanted(&name) || !entry.file_type().map_err(io)?.is_file() {
             continue;
         }
-        let path = entry.path();
-        let io = |error| ImageError::io(path.display(), error);
-        let mut image = Vec::new();
-        File::open(&path).map_err(io)?.take(limits::IMAGE_BYTES + 1).read_to_end(&mut image).map_err(io)?;
+        let image = read_file(directory, &name)?;
         total += image.len() as u64;
-        if image.len() as u64 > limits::IMAGE_BYTES || total > limits::TOTAL_BYTES {
-            return Err(ImageError::too_large(&name, "it does not fit into memory"));
+        if total > limits::TOTAL_BYTES {
+            return Err(too_large(&name));
         }
         found.insert(name, image);
     }
     Ok(found)
+}
+
+/// One image, as far as it may be held in memory.
+pub(super) fn read_file(directory: &Path, name: &str) -> Result<Vec<u8>> {
+    let path = directory.join(name);
+    let io = |error| ImageError::io(path.display(), error);
+    let mut image = Vec::new();
+    File::open(&path).map_err(io)?.take(limits::IMAGE_BYTES + 1).read_to_end(&mut image).map_err(io)?;
+    if image.len() as u64 > limits::IMAGE_BYTES { Err(too_large(name)) } else { Ok(image) }
+}
+
+fn too_large(name: &str) -> ImageError {
+    ImageError::too_large(name, "it does not fit into memory")
 }
 
 impl Images {
@@ -70,7 +80,7 @@ impl Images {
         let one = |name: &'static str, magic| images.get(name).map(|image| Entries::new(name, magic, image)).transpose();
 
         found.inventory =
-            one("inventory.img", Magic::Inventory)?.map(|entries| entries.only().map(|entry| inventory(&entry))).transpose()?;
+            one(super::INVENTORY, Magic::Inventory)?.map(|entries| entries.only().map(|entry| inventory(&entry))).transpose()?;
         if let Some(entries) = one("files.img", Magic::Files)? {
             for entry in entries.decoded::<wire::FileEntry>() {
                 let entry = entry?;

@@ -4,18 +4,22 @@
 //! second dump. What comes out is what CRIU would have written: a page map that says `in parent`, and fewer pages.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{BufWriter, Write as _};
+use std::iter::Peekable;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use prost::Message as _;
 use rustix::param::page_size;
 
-use super::frame::{Entries, Magic, decode};
-use super::messages::{PagemapEntry, PagemapHead, WrittenPagemapEntry};
+use super::decode::read_file;
+use super::frame::{Entries, Magic, decode, push};
+use super::messages::{PagemapEntry, PagemapHead};
 use super::pagemap::{IN_PARENT, PRESENT, flags, pages};
-use super::{ImageError, Result, limits};
+use super::{ImageError, Result};
 
+/// What an image begins with.
+const MAGIC_BYTES: usize = 8;
 /// How many pages are compared at once.
 const AT_ONCE: u64 = 256;
 
@@ -58,7 +62,8 @@ pub(crate) fn leave_out(images: &Path, parent: &Path) -> Result<Left> {
 
 /// A page map, and the file with its pages.
 struct Stored {
-    head: Vec<u8>,
+    /// Of the page map, up to its first stretch.
+    beginning: Vec<u8>,
     entries: Vec<PagemapEntry>,
     pages_name: String,
     pages: File,
@@ -66,18 +71,15 @@ struct Stored {
 
 impl Stored {
     fn open(directory: &Path, name: &str) -> Result<Self> {
-        let mut image = Vec::new();
-        let file = File::open(directory.join(name)).map_err(io(name))?;
-        file.take(limits::IMAGE_BYTES + 1).read_to_end(&mut image).map_err(io(name))?;
-        if image.len() as u64 > limits::IMAGE_BYTES {
-            return Err(ImageError::too_large(name, format!("it has more than {} bytes", limits::IMAGE_BYTES)));
-        }
+        let image = read_file(directory, name)?;
         let mut all = Entries::new(name, Magic::Pagemap, &image)?;
         let head = all.next().ok_or_else(|| ImageError::malformed(name, "it has no head"))??;
         let pages_name = format!("pages-{}.img", decode::<PagemapHead>(name, head)?.pages_id);
         let entries = all.map(|entry| decode(name, entry?)).collect::<Result<_>>()?;
         let pages = File::open(directory.join(&pages_name)).map_err(io(&pages_name))?;
-        Ok(Self { head: head.to_vec(), entries, pages_name, pages })
+        let mut beginning = image[..MAGIC_BYTES].to_vec();
+        push(name, head, &mut beginning)?;
+        Ok(Self { beginning, entries, pages_name, pages })
     }
 
     fn stored_pages(&self) -> u64 {
@@ -119,115 +121,128 @@ fn end(entry: &PagemapEntry) -> Option<u64> {
 fn rewrite(images: &Path, name: &str, whole: &Stored, base: &Stored) -> Result<Left> {
     let new_pages = images.join(format!("{}.new", whole.pages_name));
     let mut out = Out {
+        name,
+        pages_name: &whole.pages_name,
         pages: BufWriter::with_capacity(1 << 20, File::create(&new_pages).map_err(io(&whole.pages_name))?),
-        map: Vec::new(),
+        map: whole.beginning.clone(),
         last: None,
         left: Left::default(),
     };
-    let (common, magic) = Magic::Pagemap.numbers();
-    out.map.extend(common.into_iter().chain([magic]).flat_map(u32::to_le_bytes));
-    frame(&mut out.map, &whole.head);
-
     let mut known = base.stretches().peekable();
     let (mut ours, mut theirs) = (vec![0; AT_ONCE as usize * page_size()], vec![0; AT_ONCE as usize * page_size()]);
+    // Of the whole dump's pages.
     let mut first = 0;
     for entry in &whole.entries {
         if !is_stored(entry) {
-            out.put(entry, entry.vaddr, pages(entry), flags(entry));
+            out.put(entry, entry.vaddr, pages(entry), flags(entry))?;
             continue;
         }
         let mut done = 0;
         while done < pages(entry) {
             let at = entry.vaddr + done * page_size() as u64;
-            while known.next_if(|(stretch, _)| end(stretch).is_none_or(|end| end <= at)).is_some() {}
-            let rest = (pages(entry) - done).min(AT_ONCE);
-            // So many pages from here on are in the earlier dump, all or none of them.
-            let (count, there) = match known.peek() {
-                Some((stretch, before)) if stretch.vaddr <= at => {
-                    let skipped = (at - stretch.vaddr) / page_size() as u64;
-                    (rest.min(pages(stretch) - skipped), Some(before + skipped))
-                }
-                Some((stretch, _)) => (rest.min((stretch.vaddr - at).div_ceil(page_size() as u64)), None),
-                None => (rest, None),
-            };
+            let (count, there) = find(&mut known, at, (pages(entry) - done).min(AT_ONCE));
             let ours = &mut ours[..count as usize * page_size()];
-            whole.read(first + done, ours)?;
-            match there {
-                Some(there) => {
-                    let theirs = &mut theirs[..ours.len()];
-                    base.read(there, theirs)?;
-                    for (number, (our, their)) in (0..).zip(ours.chunks(page_size()).zip(theirs.chunks(page_size()))) {
-                        let at = at + number * page_size() as u64;
-                        if our == their {
-                            out.put(entry, at, 1, IN_PARENT);
-                        } else {
-                            out.put(entry, at, 1, flags(entry));
-                            out.pages.write_all(our).map_err(io(&whole.pages_name))?;
-                        }
-                    }
-                }
-                None => {
-                    out.put(entry, at, count, flags(entry));
-                    out.pages.write_all(ours).map_err(io(&whole.pages_name))?;
-                }
+            whole.read(first, ours)?;
+            if let Some(there) = there {
+                let theirs = &mut theirs[..ours.len()];
+                base.read(there, theirs)?;
+                out.put_changed(entry, at, ours, theirs)?;
+            } else {
+                out.put_pages(entry, at, ours)?;
             }
             done += count;
+            first += count;
         }
-        first += done;
     }
-    out.end_stretch();
+    out.end_stretch()?;
     out.pages.flush().map_err(io(&whole.pages_name))?;
     fs::rename(&new_pages, images.join(&whole.pages_name)).map_err(io(&whole.pages_name))?;
     fs::write(images.join(name), &out.map).map_err(io(name))?;
     Ok(out.left)
 }
 
+/// How many pages from `at` on, up to `max`, are in the earlier dump, all of them or none; and where the first one is stored there. What lies before `at` is
+/// done with.
+fn find<'a>(known: &mut Peekable<impl Iterator<Item = (&'a PagemapEntry, u64)>>, at: u64, max: u64) -> (u64, Option<u64>) {
+    while known.next_if(|(stretch, _)| end(stretch).is_none_or(|end| end <= at)).is_some() {}
+    match known.peek() {
+        Some((stretch, before)) if stretch.vaddr <= at => {
+            let skipped = (at - stretch.vaddr) / page_size() as u64;
+            (max.min(pages(stretch) - skipped), Some(before + skipped))
+        }
+        Some((stretch, _)) => (max.min((stretch.vaddr - at).div_ceil(page_size() as u64)), None),
+        None => (max, None),
+    }
+}
+
 /// What is being written.
-struct Out {
+struct Out<'a> {
+    name: &'a str,
+    pages_name: &'a str,
     pages: BufWriter<File>,
     map: Vec<u8>,
     /// The stretch that may still grow.
-    last: Option<WrittenPagemapEntry>,
+    last: Option<PagemapEntry>,
     left: Left,
 }
 
-impl Out {
-    fn put(&mut self, like: &PagemapEntry, vaddr: u64, count: u64, flags: u32) {
+impl Out<'_> {
+    /// Of these pages those that differ from `theirs`.
+    fn put_changed(&mut self, like: &PagemapEntry, at: u64, ours: &[u8], theirs: &[u8]) -> Result<()> {
+        for (number, (our, their)) in (0..).zip(ours.chunks(page_size()).zip(theirs.chunks(page_size()))) {
+            let at = at + number * page_size() as u64;
+            if our == their {
+                self.put(like, at, 1, IN_PARENT)?;
+            } else {
+                self.put_pages(like, at, our)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_pages(&mut self, like: &PagemapEntry, at: u64, content: &[u8]) -> Result<()> {
+        self.put(like, at, (content.len() / page_size()) as u64, flags(like))?;
+        self.pages.write_all(content).map_err(io(self.pages_name))
+    }
+
+    fn put(&mut self, like: &PagemapEntry, vaddr: u64, count: u64, flags: u32) -> Result<()> {
         if flags & IN_PARENT != 0 {
             self.left.in_parent += count;
         } else if flags & PRESENT != 0 {
             self.left.written += count;
         }
-        // As the CRIU that took the dump writes numbers of pages, which the one that restores it may be as old as.
-        let (in_32, in_64) = (like.nr_pages_32 != 0 || like.nr_pages.is_none(), like.nr_pages.is_some());
         if let Some(last) = &mut self.last
             && last.flags == Some(flags)
-            && last.vaddr + last.pages() * page_size() as u64 == vaddr
-            && (last.nr_pages_32 != 0, last.nr_pages.is_some()) == (in_32, in_64)
-            && u32::try_from(last.pages() + count).is_ok()
+            && end(last) == Some(vaddr)
+            && counted_in(last) == counted_in(like)
+            && u32::try_from(pages(last) + count).is_ok()
         {
-            last.grow(count);
-            return;
+            let grown = pages(last) + count;
+            resize(last, like, grown);
+            return Ok(());
         }
-        self.end_stretch();
-        self.last = Some(WrittenPagemapEntry {
-            vaddr,
-            nr_pages_32: if in_32 { u32::try_from(count).unwrap_or(u32::MAX) } else { 0 },
-            flags: Some(flags),
-            nr_pages: in_64.then_some(count),
-        });
+        self.end_stretch()?;
+        let mut next = PagemapEntry { vaddr, flags: Some(flags), ..PagemapEntry::default() };
+        resize(&mut next, like, count);
+        self.last = Some(next);
+        Ok(())
     }
 
-    fn end_stretch(&mut self) {
-        if let Some(last) = self.last.take() {
-            frame(&mut self.map, &last.encode_to_vec());
-        }
+    fn end_stretch(&mut self) -> Result<()> {
+        self.last.take().map_or(Ok(()), |last| push(self.name, &last.encode_to_vec(), &mut self.map))
     }
 }
 
-fn frame(image: &mut Vec<u8>, entry: &[u8]) {
-    image.extend(u32::try_from(entry.len()).unwrap_or(u32::MAX).to_le_bytes());
-    image.extend(entry);
+/// In which fields the number of pages is: in the old one, in the new one.
+fn counted_in(entry: &PagemapEntry) -> (bool, bool) {
+    (entry.nr_pages_32 != 0 || entry.nr_pages.is_none(), entry.nr_pages.is_some())
+}
+
+/// As the CRIU that took the dump has it, which the one that restores it may be as old as.
+fn resize(entry: &mut PagemapEntry, like: &PagemapEntry, pages: u64) {
+    let (old, new) = counted_in(like);
+    entry.nr_pages_32 = if old { u32::try_from(pages).unwrap_or(u32::MAX) } else { 0 };
+    entry.nr_pages = new.then_some(pages);
 }
 
 #[cfg(test)]
@@ -245,27 +260,30 @@ mod tests {
     type Memory = std::collections::BTreeMap<u64, u8>;
 
     fn write(directory: &Path, memory: &Memory, wide: bool) {
-        let (common, magic) = Magic::Pagemap.numbers();
-        let mut map: Vec<u8> = common.into_iter().chain([magic]).flat_map(u32::to_le_bytes).collect();
-        frame(&mut map, &PagemapHead { pages_id: 3 }.encode_to_vec());
+        let mut map = [0x5456_4319_u32, 0x5608_4025].map(u32::to_le_bytes).concat();
+        let mut add = |entry: &[u8]| push("pagemap-1.img", entry, &mut map).unwrap();
+        add(&PagemapHead { pages_id: 3 }.encode_to_vec());
         let mut pages = Vec::new();
-        let mut stretch: Option<WrittenPagemapEntry> = None;
+        let mut stretch: Option<PagemapEntry> = None;
         for (at, content) in memory {
             pages.extend(vec![*content; page_size()]);
             let vaddr = START + at * page_size() as u64;
             match &mut stretch {
-                Some(known) if known.vaddr + known.pages() * page_size() as u64 == vaddr => known.grow(1),
+                Some(known) if end(known) == Some(vaddr) => {
+                    let (like, grown) = (known.clone(), super::pages(known) + 1);
+                    resize(known, &like, grown);
+                }
                 other => {
-                    let next =
-                        WrittenPagemapEntry { vaddr, nr_pages_32: u32::from(!wide), flags: Some(PRESENT), nr_pages: wide.then_some(1) };
+                    let nr_pages_32 = u32::from(!wide);
+                    let next = PagemapEntry { vaddr, nr_pages_32, flags: Some(PRESENT), nr_pages: wide.then_some(1), in_parent: false };
                     if let Some(done) = other.replace(next) {
-                        frame(&mut map, &done.encode_to_vec());
+                        add(&done.encode_to_vec());
                     }
                 }
             }
         }
         if let Some(done) = stretch {
-            frame(&mut map, &done.encode_to_vec());
+            add(&done.encode_to_vec());
         }
         fs::create_dir_all(directory).unwrap();
         fs::write(directory.join("pagemap-1.img"), map).unwrap();

@@ -55,11 +55,6 @@ impl Magic {
         }
     }
 
-    /// The numbers at the beginning of an image of its kind.
-    pub(super) fn numbers(self) -> (Option<u32>, u32) {
-        (self.head(), self.number())
-    }
-
     /// Which number comes first: the inventory has none, since it tells the version of all others.
     fn head(self) -> Option<u32> {
         match self {
@@ -140,6 +135,14 @@ impl<'a> Iterator for Entries<'a> {
         self.rest = &[];
         Some(entry)
     }
+}
+
+/// Adds an entry to an image that is being written.
+pub(super) fn push(name: &str, entry: &[u8], image: &mut Vec<u8>) -> Result<()> {
+    let length = u32::try_from(entry.len()).map_err(|_| ImageError::too_large(name, "an entry is too long"))?;
+    image.extend_from_slice(&length.to_le_bytes());
+    image.extend_from_slice(entry);
+    Ok(())
 }
 
 fn take_u32(rest: &mut &[u8]) -> Option<u32> {

@@ -110,10 +110,11 @@ pub(super) struct VmaEntry {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct PagemapEntry {
-    #[prost(uint64, tag = "1")]
+    /// CRIU requires it also when it is 0, as the next one.
+    #[prost(uint64, required, tag = "1")]
     pub(super) vaddr: u64,
     /// Before CRIU 4.1.
-    #[prost(uint32, tag = "2")]
+    #[prost(uint32, required, tag = "2")]
     pub(super) nr_pages_32: u32,
     #[prost(bool, tag = "3")]
     pub(super) in_parent: bool,
@@ -121,32 +122,6 @@ pub(super) struct PagemapEntry {
     pub(super) flags: Option<u32>,
     #[prost(uint64, optional, tag = "5")]
     pub(super) nr_pages: Option<u64>,
-}
-
-/// The same as it is written: what CRIU requires is there also when it is 0.
-#[derive(Clone, PartialEq, Message)]
-pub(super) struct WrittenPagemapEntry {
-    #[prost(uint64, required, tag = "1")]
-    pub(super) vaddr: u64,
-    #[prost(uint32, required, tag = "2")]
-    pub(super) nr_pages_32: u32,
-    #[prost(uint32, optional, tag = "4")]
-    pub(super) flags: Option<u32>,
-    #[prost(uint64, optional, tag = "5")]
-    pub(super) nr_pages: Option<u64>,
-}
-
-impl WrittenPagemapEntry {
-    pub(super) fn pages(&self) -> u64 {
-        self.nr_pages.unwrap_or_else(|| self.nr_pages_32.into())
-    }
-
-    pub(super) fn grow(&mut self, pages: u64) {
-        if self.nr_pages_32 != 0 {
-            self.nr_pages_32 = u32::try_from(u64::from(self.nr_pages_32) + pages).unwrap_or(u32::MAX);
-        }
-        self.nr_pages = self.nr_pages.map(|known| known + pages);
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]

@@ -33,6 +33,8 @@ pub use model::{Descriptor, DumpStats, Images, Inventory, Machine, Mount, Proces
 pub use pagemap::PagemapTotals;
 pub use sockets::{InetSocket, TcpState, Transport, UnixSocket};
 
+/// The image that says of which format all others are.
+pub(crate) const INVENTORY: &str = "inventory.img";
 /// The only format of images that CRIU has written since 1.6, as the inventory tells it.
 pub(crate) const FORMAT: u32 = 2;
 

@@ -10,10 +10,9 @@ use ms2m_core::{Error, ErrorKind, Result};
 use super::bundle::io;
 use crate::archive::Manifest;
 use crate::criu::Version;
-use crate::image::{FORMAT, Images};
+use crate::image::{FORMAT, INVENTORY, Images};
 use crate::runtime::Flavor;
 
-const INVENTORY: &str = "inventory.img";
 /// An inventory has some hundred bytes.
 const INVENTORY_BYTES_MAX: u64 = 64 << 10;
 

@@ -12,15 +12,14 @@ use super::source::failed;
 use super::{Container, External, ExternalKind};
 use crate::archive::{ContainerManifest, MountFact};
 use crate::criu::{Criu, DumpOptions, DumpStats, ManageCgroups};
-
-use crate::image::difference::{self, Left};
+use crate::image::{INVENTORY, difference};
+use crate::local::blocking;
 use crate::tree::{TreeLimits, Which, pack};
 
 /// The network namespace that a container has joined, as runc and crun name it for CRIU.
 const JOINED_NETWORK: &str = "extRootNetNS";
 /// The file in which runc and crun find what the standard streams were.
 const DESCRIPTORS: &str = "descriptors.json";
-const INVENTORY: &str = "inventory.img";
 
 /// How much memory a dump has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,23 +34,21 @@ impl Figures {
         self.in_parents_bytes += other.in_parents_bytes;
     }
 
-    pub(super) fn leave_out(&mut self, left: Left) {
-        let bytes = left.in_parent * rustix::param::page_size() as u64;
-        self.written_bytes = self.written_bytes.saturating_sub(bytes);
-        self.in_parents_bytes += bytes;
+    fn of_pages(written: u64, in_parents: u64) -> Self {
+        let page = rustix::param::page_size() as u64;
+        Self { written_bytes: written * page, in_parents_bytes: in_parents * page }
     }
 }
 
-/// Takes the pages out of a whole dump that the round has, too, and makes that its parent.
-pub(super) async fn leave_out(images: PathBuf, round: PathBuf) -> Result<Left> {
-    let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
-    let left = tokio::task::spawn_blocking(move || {
+/// Takes the pages out of a whole dump that the round has, too, and makes that its parent. Says what the dump holds then.
+pub(super) async fn leave_out(images: PathBuf, round: PathBuf) -> Result<Figures> {
+    blocking(move || {
         let left = difference::leave_out(&images, &round)?;
         let link = images.join("parent");
         std::os::unix::fs::symlink(relative(&images, &round), &link).map_err(failed("linked", &link))?;
-        Ok(left)
-    });
-    left.await.map_err(died)?
+        Ok(Figures::of_pages(left.written, left.in_parent))
+    })
+    .await
 }
 
 /// The containers, the freeze, the figures.
@@ -107,8 +104,7 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         }
         What::Everything => everything(&wish, &options, &externals).await?,
     };
-    let page = rustix::param::page_size() as u64;
-    let figures = Figures { written_bytes: stats.pages_written * page, in_parents_bytes: stats.pages_skipped_parent * page };
+    let figures = Figures::of_pages(stats.pages_written, stats.pages_skipped_parent);
     let mounts = externals.iter().map(|external| fact(external, wish.directory)).collect();
     let manifest = ContainerManifest {
         name: wish.name.to_owned(),
@@ -130,11 +126,7 @@ async fn everything(wish: &Wish<'_>, options: &DumpOptions, externals: &[Externa
     let file = options.images_dir.join(DESCRIPTORS);
     std::fs::write(&file, descriptors).map_err(failed("written", &file))?;
     let files = Files::of(wish, externals)?;
-    let copied = || async move {
-        let died = |error| Error::undo(ErrorKind::Other, "a thread has died").caused_by(error);
-        tokio::task::spawn_blocking(move || files.copy()).await.map_err(died)?
-    };
-    Ok(wish.criu.dump(options, copied).await?)
+    Ok(wish.criu.dump(options, || blocking(move || files.copy())).await?)
 }
 
 /// A later dump builds on memory; everything else it has itself.
@@ -180,7 +172,7 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
 }
 
 /// From one directory below a common one to another.
-pub(super) fn relative(from: &Path, to: &Path) -> PathBuf {
+fn relative(from: &Path, to: &Path) -> PathBuf {
     let common = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
     let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
     up.chain(to.components().skip(common)).collect()

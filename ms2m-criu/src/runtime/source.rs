@@ -47,8 +47,7 @@ pub struct RuntimeSource {
     /// The facts that every manifest begins with.
     facts: Manifest,
     /// One dump at a time: a container can have one tracer only. Guarded by it is the last dump, from which on the kernel tracks changes;
-    /// known to this very driver only: another one writes everything.
-    /// Where it tracks nothing, contents are compared, and any round that is still here is a parent.
+    /// known to this very driver only: another one writes everything. Where it tracks nothing, contents are compared, and any round that is still here is a parent.
     turn: Mutex<Option<(MigrationId, u32)>>,
 }
 
@@ -184,7 +183,7 @@ impl RuntimeSource {
         let since = tracked.take();
         let is_usable = |round: &u32| match self.mem_track {
             true => since.is_some_and(|since| since == (job.migration.clone(), *round)),
-            false => self.plan(&job.migration, Part::Round(*round)).is_ok(),
+            false => self.part(&job.migration, Part::Round(*round)).join(crate::archive::MANIFEST).exists(),
         };
         let parent = job.parent.filter(is_usable);
         let directory = self.fresh(&job.migration, part)?;
@@ -273,9 +272,10 @@ impl RuntimeSource {
         }
         // Nobody is frozen for that.
         if let Some(round) = parent.filter(|_| !self.mem_track) {
+            dumped.2 = dump::Figures::default();
             for member in &self.members {
                 let of = |part| self.images(&job.migration, part, &member.name);
-                dumped.2.leave_out(dump::leave_out(of(part), of(Part::Round(round))).await?);
+                dumped.2.add(dump::leave_out(of(part), of(Part::Round(round))).await?);
             }
         }
         Ok(dumped)
@@ -289,8 +289,8 @@ impl CheckpointSource for RuntimeSource {
     }
 
     fn capability(&self) -> CheckpointCapability {
-        let pre_dump = self.mem_track && !self.for_image;
-        CheckpointCapability { pre_dump, freezing_round: !pre_dump && !self.for_image, leave_running: true }
+        let (rounds, tracked) = (!self.for_image, self.mem_track);
+        CheckpointCapability { pre_dump: rounds && tracked, freezing_round: rounds && !tracked, leave_running: true }
     }
 
     async fn status(&self) -> Result<SourceStatus> {
