@@ -63,6 +63,12 @@ impl Field {
         self.until(|consumers, _| consumers > before).await;
     }
 
+    /// A consumer that is not built with the SDK.
+    async fn plain_consumer(&self) -> Box<dyn Subscription> {
+        let options = ConsumeOptions { prefetch: 5, from_offset: None, tag: "plain".into() };
+        self.admin.consume(self.queue, &options).await.unwrap()
+    }
+
     async fn consumers(&self) -> u32 {
         self.admin.queue_status(self.queue).await.unwrap().unwrap().consumers
     }
@@ -130,16 +136,17 @@ async fn nobody_consumes() {
 async fn two_consumers_share_the_queue() {
     let mut field = Field::new("shared").await;
     field.consumer("shared-a").await;
-    field.consumer("shared-b").await;
+    // A second one with the SDK would wait; one without it knows no manners.
+    let plain = field.plain_consumer().await;
     refused(&field, "shared-a", ErrorKind::Unsupported, "2 consumers share the queue").await;
+    plain.close().await.unwrap();
     field.works_on().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_without_sdk() {
     let field = Field::new("plain").await;
-    let options = ConsumeOptions { prefetch: 5, from_offset: None, tag: "plain".into() };
-    let mut plain = field.admin.consume("plain", &options).await.unwrap();
+    let mut plain = field.plain_consumer().await;
     let error = field.replay().begin(&field.job("m-1", "plain-a")).await.expect_err("nobody joins");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     let mut publisher = field.admin.publisher().await.unwrap();
