@@ -190,11 +190,10 @@ impl Driver {
                 if event != Event::Start {
                     self.perform(&mut calls, effects.extract_if(.., |effect| next.may_be_stored_beside(&state, effect)));
                 }
-                early = store_beside(self.store(&next), &mut calls).await?;
-                log(&state, &next);
-                self.observer.on_state(&next);
+                (state, early) = self.store_beside(&state, next, &mut effects, &mut calls, clock).await?;
+            } else {
+                state = next;
             }
-            state = next;
             if let Some(report) = MigrationReport::of(&state) {
                 return Ok(report);
             }
@@ -211,6 +210,40 @@ impl Driver {
         for effect in effects {
             calls.add(effect.issue, perform::perform(self.drivers.clone(), Arc::clone(&self.observer), effect));
         }
+    }
+
+    /// Stores `next` while calls go on. Who answers meanwhile is heard after that, so the store is not outrun; but a step that needs no storing itself, and whose effects `before` has on
+    /// record, is taken at once: a copy that is ready takes its queue. Where that led, and the answer that had to wait.
+    async fn store_beside(
+        &self,
+        before: &MigrationState,
+        next: MigrationState,
+        effects: &mut Vec<Effect>,
+        calls: &mut Calls,
+        clock: &dyn Clock,
+    ) -> Result<(MigrationState, Option<Event>)> {
+        let (mut state, mut early) = (next.clone(), None);
+        let mut storing = pin!(self.store(&next));
+        poll_fn(|cx| {
+            while early.is_none()
+                && let Poll::Ready(event) = calls.poll_answer(cx)
+            {
+                let (after, follow) = step(&state, &event, clock.now());
+                if after.must_store_after(&state) || !follow.iter().all(|effect| after.may_be_stored_beside(before, effect)) {
+                    early = Some(event);
+                    continue;
+                }
+                calls.keep_outstanding(&after);
+                effects.retain(|effect| after.outstanding().iter().any(|call| call.issue == effect.issue));
+                self.perform(calls, follow);
+                state = after;
+            }
+            storing.as_mut().poll(cx)
+        })
+        .await?;
+        log(before, &next);
+        self.observer.on_state(&next);
+        Ok((state, early))
     }
 
     /// A store that hiccups must not cost a migration, one that is gone must not be outrun.
@@ -233,22 +266,6 @@ impl Driver {
             }
         }
     }
-}
-
-/// Calls go on while a state is stored. Who answers meanwhile is heard after that, so the store is never more than one step behind.
-async fn store_beside(storing: impl Future<Output = Result<()>>, calls: &mut Calls) -> Result<Option<Event>> {
-    let mut storing = pin!(storing);
-    let mut early = None;
-    poll_fn(|cx| {
-        if early.is_none()
-            && let Poll::Ready(event) = calls.poll_answer(cx)
-        {
-            early = Some(event);
-        }
-        storing.as_mut().poll(cx)
-    })
-    .await?;
-    Ok(early)
 }
 
 /// The next event: an answer, a cancel, or the deadline.

@@ -10,7 +10,7 @@ use super::spec::{DriverNames, MigrationSpec};
 use crate::checkpoint::{Checkpoint, PreDump};
 use crate::part::Part;
 use crate::phase::Phase;
-use crate::replay::{Begun, CutOver, Parked, ReplayProgress, Retired};
+use crate::replay::{Begun, CutOver, HandoverMode, Parked, ReplayProgress, Retired};
 use crate::restore::Restored;
 use crate::time::Timestamp;
 use crate::timeline::{Milestone, Timeline};
@@ -354,6 +354,10 @@ impl MigrationState {
             Step::Restore => self.traces.copy && self.restore_tried,
             // Before that, the checkpoint would be taken again, of a source that is not parked any more.
             Step::Resume => self.facts.checkpoint.is_some(),
+            // The copy is asked for again, and says who it is; the journal says whose the queue is. Where the source works on, nothing else shall go on while the queue changes hands.
+            Step::HandOver => {
+                self.phase == Phase::Restoring && self.facts.begun.as_ref().is_some_and(|begun| begun.mode == HandoverMode::Hold)
+            }
             _ => step.is_poll(),
         }
     }

@@ -87,6 +87,21 @@ async fn hold_leaves_the_source_parked_until_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_copy_that_is_ready_takes_the_queue_that_nobody_serves_while_it_is_stored_that_it_lives() {
+    let cases = [
+        (HandoverChoice::Hold, 20, Phase::Restoring),
+        (HandoverChoice::Hold, 1, Phase::Replaying),
+        (HandoverChoice::Chase, 20, Phase::Replaying),
+    ];
+    for (mode, replayed_per_look, on_record) in cases {
+        let sim = Arc::new(Sim::replaying(replayed_per_look, None));
+        let report = sim.driver().run(MigrationSpec { mode, ..spec() }).await.unwrap();
+        sim.check(&report);
+        assert_eq!(sim.truth().handed_over_from, Some(on_record));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_transfer_keeps_to_its_bandwidth() {
     let sim = Arc::new(Sim::new());
     let report = sim.driver().run(MigrationSpec { bytes_per_s_max: NonZeroU64::new(ARCHIVE.len() as u64 / 2), ..spec() }).await.unwrap();

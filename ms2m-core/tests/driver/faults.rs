@@ -7,38 +7,54 @@ use crate::sim::{Sim, Trouble, for_polls, spec};
 use ms2m_core::engine::{MigrationSpec, Step};
 use ms2m_core::{Cancel, HandoverChoice, MigrationReport, Outcome, Part};
 
-async fn go_on(sim: &Arc<Sim>) -> MigrationReport {
+/// A copy that catches up while it is stored that it lives, and so takes a held queue at once; and one that does not.
+const HOWS: [How; 2] = [How(HandoverChoice::Hold, 20), How(HandoverChoice::Auto, 1)];
+
+/// In which mode, and how many messages the copy catches up per look.
+#[derive(Clone, Copy)]
+struct How(HandoverChoice, u64);
+
+impl How {
+    fn begin(self) -> (Arc<Sim>, MigrationSpec) {
+        let Self(mode, replayed_per_look) = self;
+        (Arc::new(Sim::replaying(replayed_per_look, None)), MigrationSpec { mode, ..spec() })
+    }
+}
+
+async fn go_on(sim: &Arc<Sim>, spec: &MigrationSpec) -> MigrationReport {
     match sim.stored().await {
         Some(state) => sim.driver().resume(state).await.unwrap(),
-        None => sim.driver().run(spec()).await.unwrap(),
+        None => sim.driver().run(spec.clone()).await.unwrap(),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_driver_dies_at_each_await_and_another_one_goes_on() {
     let mut survived = 0;
-    for polls in 0.. {
-        let sim = Arc::new(Sim::new());
-        if let Some(report) = for_polls(polls, sim.driver().run(spec())).await {
-            sim.check(&report.unwrap());
-            break;
+    for how in HOWS {
+        for polls in 0.. {
+            let (sim, spec) = how.begin();
+            if let Some(report) = for_polls(polls, sim.driver().run(spec.clone())).await {
+                sim.check(&report.unwrap());
+                break;
+            }
+            let report = go_on(&sim, &spec).await;
+            sim.check(&report);
+            assert_eq!(report.outcome, Outcome::Completed, "died after {polls} polls: {report:#?}");
+            survived += 1;
         }
-        let report = go_on(&sim).await;
-        sim.check(&report);
-        assert_eq!(report.outcome, Outcome::Completed, "died after {polls} polls: {report:#?}");
-        survived += 1;
     }
-    assert!(survived > 20, "only {survived} places to die at were tried");
+    assert!(survived > 40, "only {survived} places to die at were tried");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_driver_dies_twice_at_any_two_awaits() {
-    for first in 0..60 {
-        for second in 0..20 {
-            let sim = Arc::new(Sim::new());
-            let _ = for_polls(first, sim.driver().run(spec())).await;
-            let _ = for_polls(second, go_on(&sim)).await;
-            let report = go_on(&sim).await;
+    for (first, second) in (0..60).flat_map(|first| (0..20).map(move |second| (first, second))) {
+        for how in HOWS {
+            let (sim, spec) = how.begin();
+            let _ = for_polls(first, sim.driver().run(spec.clone())).await;
+            let _ = for_polls(second, go_on(&sim, &spec)).await;
+            let report = go_on(&sim, &spec).await;
             sim.check(&report);
             assert_eq!(report.outcome, Outcome::Completed, "died after {first} and {second} polls: {report:#?}");
         }
@@ -58,7 +74,7 @@ async fn the_driver_dies_at_each_await_of_a_roll_back() {
                 assert!(polls > 10);
                 break;
             }
-            let report = go_on(&sim).await;
+            let report = go_on(&sim, &spec()).await;
             sim.check(&report);
             let completed = report.outcome == Outcome::Completed;
             assert_eq!(completed, step == Step::HandOver, "{step}, died after {polls} polls: {report:#?}");
@@ -69,9 +85,10 @@ async fn the_driver_dies_at_each_await_of_a_roll_back() {
 #[tokio::test(start_paused = true)]
 async fn the_user_cancels_at_each_await() {
     let (mut cancelled, mut too_late) = (0, 0);
-    for mode in [HandoverChoice::Chase, HandoverChoice::Hold] {
+    let modes = [HandoverChoice::Chase, HandoverChoice::Hold];
+    for (mode, replayed_per_look) in modes.into_iter().flat_map(|mode| [20, 1].map(|looks| (mode, looks))) {
         for polls in 0.. {
-            let sim = Arc::new(Sim::new());
+            let sim = Arc::new(Sim::replaying(replayed_per_look, None));
             let cancel = Cancel::new();
             let driver = sim.driver().with_cancel(cancel.clone());
             let mut running = Box::pin(driver.run(MigrationSpec { mode, ..spec() }));
@@ -95,12 +112,12 @@ async fn the_user_cancels_at_each_await() {
 #[tokio::test(start_paused = true)]
 async fn the_source_dies_at_each_await() {
     let (mut rescued, mut lost) = (0, 0);
-    for polls in 0.. {
-        let sim = Arc::new(Sim::new());
+    for (polls, how) in (0..200).flat_map(|polls| HOWS.map(|how| (polls, how))) {
+        let (sim, spec) = how.begin();
         let driver = sim.driver();
-        let mut running = Box::pin(driver.run(spec()));
+        let mut running = Box::pin(driver.run(spec));
         if for_polls(polls, &mut running).await.is_some() {
-            break;
+            continue;
         }
         sim.truth().source_lives = false;
         let checkpoint_exists = sim.truth().checkpoint;

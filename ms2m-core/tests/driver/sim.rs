@@ -15,8 +15,9 @@ use ms2m_core::engine::{Course, MigrationSpec, MigrationState, Step};
 use ms2m_core::{
     Begun, ByteStream, Checkpoint, CheckpointCapability, CheckpointJob, CheckpointSource, CopyStatus, CutOver, Digest, Driver, Drivers,
     Error, ErrorKind, HandOverJob, HandoverChoice, HandoverMode, InstanceId, MemoryStore, MigrationId, MigrationReport, MonotonicClock,
-    Outcome, Ownership, Parked, Part, PreDump, Protocol, Receipt, ReplayBroker, ReplayJob, ReplayProgress, ReplayStanding, RestoreJob,
-    RestoreTarget, Restored, Result, Retired, SourceStatus, StateStore, Timestamp, TransferBackend, TransferCapability, TransferJob,
+    Outcome, Ownership, Parked, Part, Phase, PreDump, Protocol, Receipt, ReplayBroker, ReplayJob, ReplayProgress, ReplayStanding,
+    RestoreJob, RestoreTarget, Restored, Result, Retired, SourceStatus, StateStore, Timestamp, TransferBackend, TransferCapability,
+    TransferJob,
 };
 
 /// What a call does for once instead of succeeding.
@@ -78,6 +79,8 @@ pub(crate) struct Truth {
     pub(crate) parent: Option<u32>,
     pub(crate) restored_from: Vec<Part>,
     pub(crate) lag: u64,
+    /// The phase on record when the hand-over was asked for.
+    pub(crate) handed_over_from: Option<Phase>,
     pub(crate) calls: Vec<Step>,
 }
 
@@ -122,6 +125,7 @@ impl Sim {
                 parent: None,
                 restored_from: Vec::new(),
                 lag: 20,
+                handed_over_from: None,
                 calls: Vec::new(),
             }),
             troubles: Mutex::default(),
@@ -179,10 +183,13 @@ impl Sim {
             // What follows the commit point may be done again, and so may what has been left behind be removed; of the hand-over the journal knows.
             let known = *stored.course() == Course::Committed
                 || !stored.removable().is_empty()
-                || step == Step::HandOver
+                || (step == Step::HandOver && stored.phase() >= Phase::Restoring)
                 || asked(step)
                 || before.iter().copied().any(asked);
             assert!(known, "{step} is done, but not stored: {stored:#?}");
+            if step == Step::HandOver {
+                self.truth().handed_over_from.get_or_insert(stored.phase());
+            }
         }
         self.truth().calls.push(step);
         tokio::time::sleep(Duration::from_millis(1)).await;

@@ -12,6 +12,7 @@ use super::error::CriuError;
 use super::log;
 use super::session::{Incoming, Session};
 use super::wire::{Request, RequestType, Response};
+use crate::priority::hurry;
 
 /// After the deadline, for CRIU to undo in good order what it was asked to give up.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +39,10 @@ impl Call<'_> {
     {
         let end = Instant::now() + self.deadline;
         let mut session = Session::start(self.criu, self.operation, matches!(self.kind, RequestType::Dump | RequestType::SinglePreDump))?;
+        // The others do not have the tree stand still, or leave a process behind.
+        if self.kind == RequestType::Dump {
+            hurry(session.pid());
+        }
         timeout_at(end, session.send(&request)).await.map_err(|_| self.late())??;
         let (mut work, mut refused, mut limit) = (Some(work), None, end);
         loop {

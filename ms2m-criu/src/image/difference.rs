@@ -6,8 +6,10 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::iter::Peekable;
+use std::num::NonZero;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::thread;
 
 use prost::Message as _;
 use rustix::param::page_size;
@@ -20,7 +22,7 @@ use super::{ImageError, Result};
 
 /// What an image begins with.
 const MAGIC_BYTES: usize = 8;
-/// How many pages are compared at once.
+/// How many pages are read at once.
 const AT_ONCE: u64 = 256;
 
 fn io(image: &str) -> impl Fn(std::io::Error) -> ImageError {
@@ -128,8 +130,8 @@ fn rewrite(images: &Path, name: &str, whole: &Stored, base: &Stored) -> Result<L
         last: None,
         left: Left::default(),
     };
-    let mut known = base.stretches().peekable();
-    let (mut ours, mut theirs) = (vec![0; AT_ONCE as usize * page_size()], vec![0; AT_ONCE as usize * page_size()]);
+    let same = compare(whole, base)?;
+    let mut content = vec![0; AT_ONCE as usize * page_size()];
     // Of the whole dump's pages.
     let mut first = 0;
     for entry in &whole.entries {
@@ -137,21 +139,20 @@ fn rewrite(images: &Path, name: &str, whole: &Stored, base: &Stored) -> Result<L
             out.put(entry, entry.vaddr, pages(entry), flags(entry))?;
             continue;
         }
-        let mut done = 0;
-        while done < pages(entry) {
-            let at = entry.vaddr + done * page_size() as u64;
-            let (count, there) = find(&mut known, at, (pages(entry) - done).min(AT_ONCE));
-            let ours = &mut ours[..count as usize * page_size()];
-            whole.read(first, ours)?;
-            if let Some(there) = there {
-                let theirs = &mut theirs[..ours.len()];
-                base.read(there, theirs)?;
-                out.put_changed(entry, at, ours, theirs)?;
-            } else {
-                out.put_pages(entry, at, ours)?;
+        let mut at = entry.vaddr;
+        for alike in same[first as usize..(first + pages(entry)) as usize].chunk_by(PartialEq::eq) {
+            for run in alike.chunks(AT_ONCE as usize) {
+                let count = run.len() as u64;
+                if run[0] {
+                    out.put(entry, at, count, IN_PARENT)?;
+                } else {
+                    let content = &mut content[..run.len() * page_size()];
+                    whole.read(first, content)?;
+                    out.put_pages(entry, at, content)?;
+                }
+                at += count * page_size() as u64;
+                first += count;
             }
-            done += count;
-            first += count;
         }
     }
     out.end_stretch()?;
@@ -159,6 +160,66 @@ fn rewrite(images: &Path, name: &str, whole: &Stored, base: &Stored) -> Result<L
     fs::rename(&new_pages, images.join(&whole.pages_name)).map_err(io(&whole.pages_name))?;
     fs::write(images.join(name), &out.map).map_err(io(name))?;
     Ok(out.left)
+}
+
+/// Pages that lie one behind the other, here and in the earlier dump if they are there.
+struct Piece {
+    first: u64,
+    there: Option<u64>,
+    pages: u64,
+}
+
+/// Of each page stored in `whole` whether it is the same in `base`. Nobody serves meanwhile, so every processor helps.
+fn compare(whole: &Stored, base: &Stored) -> Result<Vec<bool>> {
+    let pieces = pieces(whole, base);
+    let mut same = vec![false; whole.stored_pages() as usize];
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut rest = same.as_mut_slice();
+    thread::scope(|scope| {
+        let shares = pieces.chunks(pieces.len().div_ceil(workers).max(1)).map(|share| {
+            let pages: u64 = share.iter().map(|piece| piece.pages).sum();
+            let own = rest.split_off_mut(..pages as usize).unwrap_or_default();
+            scope.spawn(move || compare_pieces(whole, base, share, own))
+        });
+        // All have begun before the first is waited for.
+        let shares: Vec<_> = shares.collect();
+        shares.into_iter().try_for_each(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok(same)
+}
+
+fn pieces(whole: &Stored, base: &Stored) -> Vec<Piece> {
+    let mut known = base.stretches().peekable();
+    let mut pieces = Vec::new();
+    for (entry, first) in whole.stretches() {
+        let mut done = 0;
+        while done < pages(entry) {
+            let at = entry.vaddr + done * page_size() as u64;
+            let (pages, there) = find(&mut known, at, (pages(entry) - done).min(AT_ONCE));
+            pieces.push(Piece { first: first + done, there, pages });
+            done += pages;
+        }
+    }
+    pieces
+}
+
+fn compare_pieces(whole: &Stored, base: &Stored, pieces: &[Piece], same: &mut [bool]) -> Result<()> {
+    let (mut ours, mut theirs) = (vec![0; AT_ONCE as usize * page_size()], vec![0; AT_ONCE as usize * page_size()]);
+    let mut same = same.iter_mut();
+    for piece in pieces {
+        let same = same.by_ref().take(piece.pages as usize);
+        let Some(there) = piece.there else {
+            same.for_each(drop);
+            continue;
+        };
+        let bytes = piece.pages as usize * page_size();
+        whole.read(piece.first, &mut ours[..bytes])?;
+        base.read(there, &mut theirs[..bytes])?;
+        for ((same, our), their) in same.zip(ours.chunks(page_size())).zip(theirs.chunks(page_size())) {
+            *same = our == their;
+        }
+    }
+    Ok(())
 }
 
 /// How many pages from `at` on, up to `max`, are in the earlier dump, all of them or none; and where the first one is stored there. What lies before `at` is
@@ -187,19 +248,6 @@ struct Out<'a> {
 }
 
 impl Out<'_> {
-    /// Of these pages those that differ from `theirs`.
-    fn put_changed(&mut self, like: &PagemapEntry, at: u64, ours: &[u8], theirs: &[u8]) -> Result<()> {
-        for (number, (our, their)) in (0..).zip(ours.chunks(page_size()).zip(theirs.chunks(page_size()))) {
-            let at = at + number * page_size() as u64;
-            if our == their {
-                self.put(like, at, 1, IN_PARENT)?;
-            } else {
-                self.put_pages(like, at, our)?;
-            }
-        }
-        Ok(())
-    }
-
     fn put_pages(&mut self, like: &PagemapEntry, at: u64, content: &[u8]) -> Result<()> {
         self.put(like, at, (content.len() / page_size()) as u64, flags(like))?;
         self.pages.write_all(content).map_err(io(self.pages_name))

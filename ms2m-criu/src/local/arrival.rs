@@ -7,7 +7,7 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBa
 use super::bundle::{io, remove_directory};
 use super::{check, record};
 use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
-use crate::facts;
+use crate::{facts, reserve};
 
 /// What one container is restored from.
 #[derive(Clone, Debug)]
@@ -41,8 +41,17 @@ impl Arrivals {
         self.unpacked.join(part.to_string())
     }
 
+    /// Unpacks a round, and keeps memory at hand for what is restored from it.
+    pub(crate) async fn stage(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<()> {
+        self.unpack(receipt, transfer).await?;
+        if receipt.part == Part::Round(1) {
+            reserve::hold(&self.directory, receipt.archive_bytes).await;
+        }
+        Ok(())
+    }
+
     /// Unpacks one part, unless that was done before.
-    pub(crate) async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
+    async fn unpack(&self, receipt: &Receipt, transfer: &dyn TransferBackend) -> Result<Manifest> {
         let target = self.place(receipt.part);
         if let Ok(json) = std::fs::read(target.join(MANIFEST)) {
             return Ok(Manifest::parse(&json)?);
@@ -68,6 +77,7 @@ impl Arrivals {
         let Some((last, rounds)) = receipts.split_last() else {
             return Err(Error::fatal(ErrorKind::Invalid, "there is nothing to restore from"));
         };
+        reserve::release(&self.directory);
         let manifest = self.unpack(last, transfer).await?;
         let place = |part: Part, name: &str| self.place(part).join("containers").join(name);
         for round in rounds {

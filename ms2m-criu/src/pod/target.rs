@@ -17,8 +17,8 @@ use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
 use crate::local::cgroup::Cgroup;
 use crate::local::check::Machine;
+use crate::local::launch::launch_cgroup;
 use crate::local::record::{self, Kept as _};
-use crate::local::restore::launch_cgroup;
 use crate::local::{Namespace, blocking, connections, push};
 use crate::runtime::Flavor;
 
@@ -245,7 +245,7 @@ impl RestoreTarget for PodTarget {
     }
 
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
-        self.arrivals(&job.migration).unpack(receipt, &*transfer).await.map(drop)
+        self.arrivals(&job.migration).stage(receipt, &*transfer).await
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {

@@ -17,7 +17,7 @@ use super::freezer::{Freezer, Frozen};
 use super::{Container, Flavor, Runtime, is_empty_dir, quiet};
 use crate::archive::{Manifest, RuntimeFact, TarPlan, image_directory};
 use crate::criu::Criu;
-use crate::facts;
+use crate::{facts, reserve};
 
 /// How long processes that were killed may take to end.
 const END: Duration = Duration::from_secs(20);
@@ -187,6 +187,7 @@ impl RuntimeSource {
         };
         let parent = job.parent.filter(is_usable);
         let directory = self.fresh(&job.migration, part)?;
+        reserve::release(&self.directory(&job.migration));
         let taken = self.dump(job, part, parent, &directory).await.and_then(|(containers, freeze, figures)| {
             let mut manifest = Manifest { containers, taken_at_ms: now_ms(), ..self.facts.clone() };
             manifest.part = part;
@@ -310,6 +311,8 @@ impl CheckpointSource for RuntimeSource {
             return Err(Error::fatal(ErrorKind::Unsupported, message));
         }
         let (checkpoint, figures) = self.take(job, Part::Round(round)).await?;
+        // The next dump is the one for which nobody may wait.
+        reserve::hold(&self.directory(&job.migration), figures.written_bytes).await;
         Ok(PreDump { checkpoint, dirty_bytes: figures.written_bytes, memory_bytes: figures.written_bytes + figures.in_parents_bytes })
     }
 

@@ -12,10 +12,11 @@ const NEXT_LINE: Duration = Duration::from_secs(20);
 const MARK: &str = "ms2m-checks-its-memory";
 
 /// Every page holds its own number and when it was last written. Each turn writes a hundredth of them, further on each time, looks at all
-/// of them, and writes a line: `NUMBER ok`. What is wrong it says, and stops.
+/// of them, and writes a line: `NUMBER ok`. What is wrong it says, and stops; also when it has another priority than it gave itself.
 const PROGRAM: &str = r#"
 use strict;
 my ($file, $pages) = @ARGV;
+setpriority(0, 0, 3) or die;
 open(my $log, '>>', $file) or die;
 select((select($log), $| = 1)[0]);
 my $heap = "\0" x ($pages * 4096);
@@ -34,6 +35,10 @@ for (my $turn = 1; ; $turn++) {
             print $log "$turn page $page says $number $when instead of $written[$page]\n";
             exit 1;
         }
+    }
+    if (getpriority(0, 0) != 3) {
+        print $log "$turn has the priority " . getpriority(0, 0) . "\n";
+        exit 1;
     }
     print $log "$turn ok\n";
     select(undef, undef, undef, 0.01);
