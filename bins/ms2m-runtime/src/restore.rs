@@ -23,7 +23,7 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(100);
 
 /// Restores it when it is one that waits for a checkpoint; says whether it was.
 pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool> {
-    let mut given = GivenBundle::open(bundle, &config.state, &call.id)?;
+    let given = GivenBundle::open(bundle, &config.state, &call.id)?;
     let Some(migration) = given.annotation(RESTORE_FROM) else { return Ok(false) };
     let any = |names: [&str; 2]| names.into_iter().find_map(|name| given.annotation(name));
     if any(TYPES) != Some("container") {
@@ -40,27 +40,17 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
     if hello.marker.exists() {
         return Ok(false);
     }
-    let Verb::Create { options, .. } = &call.verb else { return Ok(false) };
-    let (io, runtime) = (io()?, runtime(config, call));
-    let launched = {
-        let _within = io.enter();
-        given.launch(&runtime, (call.global.clone(), options.clone()))
-    };
-    let waited = wait(&config.socket, &hello, |order| match order {
+    wait(&config.socket, &hello, |order| match order {
         Order::Refuse { reason } => {
             Err(Error::fatal(ErrorKind::Cancelled, format!("the copy is not made: {reason}")).with("migration", &hello.migration))
         }
         Order::Restore { directory, manifest, connected } => {
-            // Whoever waits for the copy hears it.
-            launched?;
-            io.block_on(given.restore(&runtime, (directory, *manifest), connected, RESTORE_WITHIN))
+            let Verb::Create { options, .. } = &call.verb else { return Ok(Duration::ZERO) };
+            let options = (call.global.clone(), options.clone());
+            block_on(given.restore(&runtime(config, call), options, (directory, *manifest), connected, RESTORE_WITHIN))
         }
-    });
-    if waited.is_err() {
-        // Should that not do, `delete` comes.
-        let _ = io.block_on(remove_leftovers(&config.state, &call.id));
-    }
-    waited.map(|()| true)
+    })?;
+    Ok(true)
 }
 
 /// Whatever a restore has left, also one that was interrupted.
@@ -69,7 +59,7 @@ pub(crate) fn clean(config: &Config, call: &Call) -> Result<()> {
     if call.id.is_empty() || !config.state.join(&call.id).exists() {
         return Ok(());
     }
-    io()?.block_on(remove_leftovers(&config.state, &call.id))
+    block_on(remove_leftovers(&config.state, &call.id))
 }
 
 fn runtime(config: &Config, call: &Call) -> Runtime {
@@ -80,7 +70,8 @@ fn runtime(config: &Config, call: &Call) -> Runtime {
     }
 }
 
-fn io() -> Result<tokio::runtime::Runtime> {
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error))
+    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
+    runtime.map_err(cannot)?.block_on(work)
 }

@@ -21,6 +21,11 @@ impl fmt::Debug for Calls {
     }
 }
 
+/// Whether the answer to this call is waited for.
+pub(super) fn is_awaited(state: &MigrationState, issue: u64) -> bool {
+    state.outstanding().iter().any(|call| call.issue == issue)
+}
+
 impl Calls {
     pub(super) fn add(&mut self, issue: u64, call: impl Future<Output = Event> + Send + 'static) {
         self.running.push((issue, Box::pin(call)));
@@ -28,7 +33,7 @@ impl Calls {
 
     /// Drops, at once, the calls whose answers nobody waits for any more.
     pub(super) fn keep_outstanding(&mut self, state: &MigrationState) {
-        self.running.retain(|(issue, _)| state.outstanding().iter().any(|call| call.issue == *issue));
+        self.running.retain(|(issue, _)| is_awaited(state, *issue));
     }
 
     /// The first answer; the call that gave it is gone then.

@@ -33,7 +33,7 @@ pub use store::{MemoryStore, StateStore};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-use self::calls::Calls;
+use self::calls::{Calls, is_awaited};
 use crate::checkpoint::CheckpointSource;
 use crate::engine::{DriverNames, Effect, Event, MigrationSpec, MigrationState, SWEPT, step};
 use crate::error::{Error, ErrorKind, Result, Verdict};
@@ -234,7 +234,7 @@ impl Driver {
                     continue;
                 }
                 calls.keep_outstanding(&after);
-                effects.retain(|effect| after.outstanding().iter().any(|call| call.issue == effect.issue));
+                effects.retain(|effect| is_awaited(&after, effect.issue));
                 self.perform(calls, follow);
                 state = after;
             }

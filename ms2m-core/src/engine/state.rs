@@ -339,7 +339,7 @@ impl MigrationState {
 
     /// Whether this effect of going from `before` to `self` may be performed while `self` is being stored. A new driver would go on from `before`, ask for the step before
     /// again, hear the same, and come to this effect once more, which is fine: so it is where `before` has on record all that it may leave behind. That is the case on the
-    /// way from the parked source to the living copy, in which a held queue is served by nobody.
+    /// way from the parked source to the living copy, and to the hand-over of a held queue, which nobody serves meanwhile.
     #[must_use]
     pub fn may_be_stored_beside(&self, before: &Self, effect: &Effect) -> bool {
         let forward = before.course == Course::Forward && self.course == Course::Forward && before.source_gone == self.source_gone;

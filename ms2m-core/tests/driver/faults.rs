@@ -49,8 +49,8 @@ async fn the_driver_dies_at_each_await_and_another_one_goes_on() {
 
 #[tokio::test(start_paused = true)]
 async fn the_driver_dies_twice_at_any_two_awaits() {
-    for (first, second) in (0..60).flat_map(|first| (0..20).map(move |second| (first, second))) {
-        for how in HOWS {
+    for how in HOWS {
+        for (first, second) in (0..60).flat_map(|first| (0..20).map(move |second| (first, second))) {
             let (sim, spec) = how.begin();
             let _ = for_polls(first, sim.driver().run(spec.clone())).await;
             let _ = for_polls(second, go_on(&sim, &spec)).await;
@@ -86,12 +86,12 @@ async fn the_driver_dies_at_each_await_of_a_roll_back() {
 async fn the_user_cancels_at_each_await() {
     let (mut cancelled, mut too_late) = (0, 0);
     let modes = [HandoverChoice::Chase, HandoverChoice::Hold];
-    for (mode, replayed_per_look) in modes.into_iter().flat_map(|mode| [20, 1].map(|looks| (mode, looks))) {
+    for how in modes.into_iter().flat_map(|mode| [20, 1].map(|looks| How(mode, looks))) {
         for polls in 0.. {
-            let sim = Arc::new(Sim::replaying(replayed_per_look, None));
+            let (sim, spec) = how.begin();
             let cancel = Cancel::new();
             let driver = sim.driver().with_cancel(cancel.clone());
-            let mut running = Box::pin(driver.run(MigrationSpec { mode, ..spec() }));
+            let mut running = Box::pin(driver.run(spec));
             if let Some(report) = for_polls(polls, &mut running).await {
                 sim.check(&report.unwrap());
                 break;
@@ -112,22 +112,24 @@ async fn the_user_cancels_at_each_await() {
 #[tokio::test(start_paused = true)]
 async fn the_source_dies_at_each_await() {
     let (mut rescued, mut lost) = (0, 0);
-    for (polls, how) in (0..200).flat_map(|polls| HOWS.map(|how| (polls, how))) {
-        let (sim, spec) = how.begin();
-        let driver = sim.driver();
-        let mut running = Box::pin(driver.run(spec));
-        if for_polls(polls, &mut running).await.is_some() {
-            continue;
-        }
-        sim.truth().source_lives = false;
-        let checkpoint_exists = sim.truth().checkpoint;
-        let report = running.await.unwrap();
-        sim.check(&report);
-        if report.outcome == Outcome::Completed {
-            rescued += 1;
-        } else {
-            lost += 1;
-            assert!(!checkpoint_exists, "its state was thrown away after {polls} polls: {report:#?}");
+    for how in HOWS {
+        for polls in 0.. {
+            let (sim, spec) = how.begin();
+            let driver = sim.driver();
+            let mut running = Box::pin(driver.run(spec));
+            if for_polls(polls, &mut running).await.is_some() {
+                break;
+            }
+            sim.truth().source_lives = false;
+            let checkpoint_exists = sim.truth().checkpoint;
+            let report = running.await.unwrap();
+            sim.check(&report);
+            if report.outcome == Outcome::Completed {
+                rescued += 1;
+            } else {
+                lost += 1;
+                assert!(!checkpoint_exists, "its state was thrown away after {polls} polls: {report:#?}");
+            }
         }
     }
     assert!(rescued > 10 && lost > 3, "{rescued} rescued, {lost} lost");

@@ -17,7 +17,6 @@ pub(crate) mod cgroup;
 pub(crate) mod check;
 pub(crate) mod connections;
 mod hostname;
-pub(crate) mod launch;
 mod mount;
 mod namespace;
 mod network;

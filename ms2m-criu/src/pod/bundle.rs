@@ -13,8 +13,7 @@ use crate::archive::{ContainerManifest, MountFact};
 use crate::local::arrival::Arrived;
 use crate::local::bundle::{Bundle, CRIU_CONFIG, io, make_directory, remove_directory, write};
 use crate::local::cgroup::Cgroup;
-use crate::local::launch::{How, Launched, launch_cgroup};
-use crate::local::restore::{furnish, restore};
+use crate::local::restore::{How, furnish, launch_cgroup, restore};
 use crate::local::{BaseRootfs, Network, Template, detach_below, surroundings};
 use crate::runtime::{External, ExternalKind, Runtime};
 
@@ -30,7 +29,6 @@ pub struct GivenBundle {
     config: PathBuf,
     text: Value,
     spec: Spec,
-    launched: Option<Launched>,
 }
 
 impl GivenBundle {
@@ -47,7 +45,7 @@ impl GivenBundle {
         let json = std::fs::read(&config).map_err(|error| invalid(&error))?;
         let text: Value = serde_json::from_slice(&json).map_err(|error| invalid(&error))?;
         let spec: Spec = serde_json::from_value(text.clone()).map_err(|error| invalid(&error))?;
-        Ok(Self { bundle: Bundle::given(directory, &own.join(id), id, &spec), config, text, spec, launched: None })
+        Ok(Self { bundle: Bundle::given(directory, &own.join(id), id, &spec), config, text, spec })
     }
 
     /// An annotation of its configuration.
@@ -101,41 +99,31 @@ impl GivenBundle {
         namespaces.iter().find(|namespace| namespace.typ() == LinuxNamespaceType::Network)?.path().clone()
     }
 
-    /// Starts the runtime as far as that goes without a checkpoint. The standard streams are those of this process; `options` are the runtime's own for this command.
-    ///
-    /// # Errors
-    /// When it cannot be started.
-    pub fn launch(&mut self, runtime: &Runtime, (global, options): (Vec<OsString>, Vec<OsString>)) -> Result<()> {
-        make_directory(self.bundle.own(), 0o700)?;
-        self.point_criu_at_its_configuration()?;
-        Cgroup::named(&launch_cgroup(&self.bundle.id)).create()?;
-        self.launched = Some(Launched::start(runtime, &self.bundle, &How { global, options, inherits: true })?);
-        Ok(())
-    }
-
-    /// Has the runtime that was launched restore it, with the connections of its images where it is `connected`.
+    /// Has the runtime restore it, with the connections of its images where it is `connected`. The standard streams are those of this process; `options` are the runtime's own for this command.
     ///
     /// # Errors
     /// Nothing of it is left then.
     pub async fn restore(
         mut self,
         runtime: &Runtime,
+        (global, options): (Vec<OsString>, Vec<OsString>),
         (directory, manifest): (PathBuf, ContainerManifest),
         connected: bool,
         deadline: Duration,
     ) -> Result<Duration> {
         let begun = Instant::now();
+        make_directory(self.bundle.own(), 0o700)?;
+        self.point_criu_at_its_configuration()?;
         let template = self.template(&manifest.mounts);
         let (launched, cgroup) = (Cgroup::named(&launch_cgroup(&self.bundle.id)), Cgroup::named(&self.bundle.cgroup));
         let arrived = Arrived { directory, manifest };
-        let held_back = self.launched.take();
+        let how = How { global, options, inherits: true };
         let restored = async {
-            let not_launched = || Error::fatal(ErrorKind::Invariant, "the runtime was not launched");
             surroundings::prepare(&self.bundle, &template)?;
             cgroup.create()?;
+            launched.create()?;
             furnish(&self.bundle, &template, &arrived, connected)?;
-            let left = deadline.saturating_sub(begun.elapsed());
-            restore(runtime, &self.bundle, &arrived, held_back.ok_or_else(not_launched)?, left).await?;
+            restore(runtime, &self.bundle, &arrived, &how, deadline.saturating_sub(begun.elapsed())).await?;
             cgroup.adopt(&launched)?;
             // The copy has its own hold on what was mounted for it.
             detach_below(&self.bundle.mounts())?;

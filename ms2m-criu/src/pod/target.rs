@@ -17,8 +17,8 @@ use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
 use crate::local::cgroup::Cgroup;
 use crate::local::check::Machine;
-use crate::local::launch::launch_cgroup;
 use crate::local::record::{self, Kept as _};
+use crate::local::restore::launch_cgroup;
 use crate::local::{Namespace, blocking, connections, push};
 use crate::runtime::Flavor;
 
