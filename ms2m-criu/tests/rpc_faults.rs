@@ -167,6 +167,39 @@ async fn the_work_is_done_once_while_frozen_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_dump_takes_the_one_that_stands_by_unless_that_was_killed() {
+    let ready = False::new(&["echo $$ >> $dir/begun", READ, STATS, DONE]);
+    let begun = || fs::read_to_string(ready.file("begun")).unwrap_or_default().lines().count();
+    let until = async |count: usize| {
+        while begun() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    ready.criu.stand_by();
+    until(1).await;
+    ready.criu.clone().apart().dump(&ready.dump(), nothing).await.expect("by another one");
+    assert_eq!(begun(), 2);
+    ready.criu.clone().dump(&ready.dump(), nothing).await.expect("by the one that stood by");
+    assert_eq!(begun(), 2);
+    ready.criu.stand_by();
+    until(3).await;
+    let pid = fs::read_to_string(ready.file("pid")).expect("it began");
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().expect("a number")).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    // Nobody has waited for it yet.
+    while !fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).expect("readable").contains(") Z ") {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    ready.criu.dump(&ready.dump(), nothing).await.expect("by a new one");
+    assert_eq!(begun(), 4);
+    ready.criu.stand_by();
+    until(5).await;
+    ready.criu.stand_down();
+    ready.criu.settle(Duration::from_secs(5)).await.expect("it ends by itself");
+    assert!(ready.ended());
+}
+
+#[tokio::test]
 async fn a_dump_is_not_ended_by_a_signal_that_asks_for_it() {
     let right = False::new(&[READ, "for signal in HUP INT QUIT TERM; do kill -$signal $$; done", POST_DUMP, READ, STATS, DONE]);
     right.criu.dump(&right.dump(), nothing).await.expect("dumped");

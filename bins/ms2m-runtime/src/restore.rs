@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ms2m_core::{Error, ErrorKind, Result};
-use ms2m_criu::pod::{GivenBundle, Order, remove_leftovers, wait};
+use ms2m_criu::pod::{GivenBundle, Order, remove_abandoned, remove_leftovers, wait};
 use ms2m_criu::runtime::Runtime;
 
 use crate::call::{Call, Verb};
@@ -23,7 +23,7 @@ const RESTORE_WITHIN: Duration = Duration::from_secs(100);
 
 /// Restores it when it is one that waits for a checkpoint; says whether it was.
 pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool> {
-    let given = GivenBundle::open(bundle, &config.state, &call.id)?;
+    let mut given = GivenBundle::open(bundle, &config.state, &call.id)?;
     let Some(migration) = given.annotation(RESTORE_FROM) else { return Ok(false) };
     let any = |names: [&str; 2]| names.into_iter().find_map(|name| given.annotation(name));
     if any(TYPES) != Some("container") {
@@ -40,17 +40,30 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
     if hello.marker.exists() {
         return Ok(false);
     }
-    wait(&config.socket, &hello, |order| match order {
-        Order::Refuse { reason } => {
-            Err(Error::fatal(ErrorKind::Cancelled, format!("the copy is not made: {reason}")).with("migration", &hello.migration))
+    let Verb::Create { options, .. } = &call.verb else { return Ok(false) };
+    let (io, runtime) = (io()?, runtime(config, call));
+    // This is the second attempt of a kubelet, maybe. What is in the way of removing one does not hinder another.
+    let _ = io.block_on(remove_abandoned(&config.state));
+    let waited = wait(&config.socket, &hello, |order| {
+        let options = (call.global.clone(), options.clone());
+        match order {
+            Order::Refuse { reason } => {
+                Err(Error::fatal(ErrorKind::Cancelled, format!("the copy is not made: {reason}")).with("migration", &hello.migration))
+            }
+            Order::Launch { images, descriptors } => {
+                let _within = io.enter();
+                given.launch(&runtime, options, (images, descriptors)).map(|()| Duration::ZERO)
+            }
+            Order::Restore { directory, manifest, connected } => {
+                io.block_on(given.restore(&runtime, options, (directory, *manifest), connected, RESTORE_WITHIN))
+            }
         }
-        Order::Restore { directory, manifest, connected } => {
-            let Verb::Create { options, .. } = &call.verb else { return Ok(Duration::ZERO) };
-            let options = (call.global.clone(), options.clone());
-            block_on(given.restore(&runtime(config, call), options, (directory, *manifest), connected, RESTORE_WITHIN))
-        }
-    })?;
-    Ok(true)
+    });
+    if waited.is_err() {
+        // Should that not do, `delete` comes.
+        let _ = io.block_on(given.withdraw(&runtime));
+    }
+    waited.map(|()| true)
 }
 
 /// Whatever a restore has left, also one that was interrupted.
@@ -59,7 +72,7 @@ pub(crate) fn clean(config: &Config, call: &Call) -> Result<()> {
     if call.id.is_empty() || !config.state.join(&call.id).exists() {
         return Ok(());
     }
-    block_on(remove_leftovers(&config.state, &call.id))
+    io()?.block_on(remove_leftovers(&config.state, &call.id))
 }
 
 fn runtime(config: &Config, call: &Call) -> Runtime {
@@ -70,8 +83,7 @@ fn runtime(config: &Config, call: &Call) -> Runtime {
     }
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+fn io() -> Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let cannot = |error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error);
-    runtime.map_err(cannot)?.block_on(work)
+    runtime.map_err(|error| Error::fatal(ErrorKind::Other, "no threads to run on").caused_by(error))
 }

@@ -38,7 +38,9 @@ impl Call<'_> {
         Fut: Future<Output = Result<(), Error>> + Send,
     {
         let end = Instant::now() + self.deadline;
-        let mut session = Session::start(self.criu, self.operation, matches!(self.kind, RequestType::Dump | RequestType::SinglePreDump))?;
+        let standby = if self.kind == RequestType::Dump { self.criu.standby.take() } else { None };
+        let gentle = matches!(self.kind, RequestType::Dump | RequestType::SinglePreDump);
+        let mut session = standby.map_or_else(|| Session::start(self.criu, self.operation, gentle), Ok)?;
         // The others do not have the tree stand still, or leave a process behind.
         if self.kind == RequestType::Dump {
             hurry(session.pid());

@@ -82,6 +82,10 @@ impl Session {
         self.child.as_ref().and_then(Child::id)
     }
 
+    pub(super) fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
     pub(super) async fn send(&self, request: &Request) -> Result<(), CriuError> {
         let bytes = request.encode_to_vec();
         let Some(socket) = &self.socket else { return Ok(()) };

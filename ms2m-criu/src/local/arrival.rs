@@ -6,7 +6,8 @@ use ms2m_core::{Error, ErrorKind, MigrationId, Part, Receipt, Result, TransferBa
 
 use super::bundle::{io, remove_directory};
 use super::{check, record};
-use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream};
+use crate::archive::{ContainerManifest, Limits, MANIFEST, Manifest, extract_stream, image_directory};
+use crate::runtime::descriptors;
 use crate::{facts, reserve};
 
 /// What one container is restored from.
@@ -48,6 +49,18 @@ impl Arrivals {
             reserve::hold(&self.directory, receipt.archive_bytes).await;
         }
         Ok(())
+    }
+
+    /// When a round of a container has arrived: a directory for the images of a runtime that is started before the final part has come, and what the standard
+    /// streams are at the source.
+    pub(crate) fn ahead(&self, container: &str) -> Result<Option<(PathBuf, Vec<String>)>> {
+        let first = Part::Round(1);
+        let round = self.place(first).join("containers").join(container).join(image_directory(first));
+        let Some(descriptors) = descriptors(&round) else { return Ok(None) };
+        let images = self.unpacked.join("ahead").join(container);
+        // One that was made before may be open already, and stays.
+        std::fs::create_dir_all(&images).map_err(io("the directory", &images))?;
+        Ok(Some((images, descriptors)))
     }
 
     /// Unpacks one part, unless that was done before.

@@ -17,6 +17,7 @@ pub(crate) mod cgroup;
 pub(crate) mod check;
 pub(crate) mod connections;
 mod hostname;
+pub(crate) mod launch;
 mod mount;
 mod namespace;
 mod network;

@@ -1,22 +1,19 @@
 //! From what has arrived to a living container.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use ms2m_core::{Error, ErrorKind, Result};
-use tokio::process::Command;
 
 use super::arrival::Arrived;
-use super::bundle::{Bundle, io, make_directory, write};
+use super::bundle::{Bundle, io, write};
 use super::cgroup::Cgroup;
+use super::launch::{Launched, launch_cgroup};
 use super::surroundings;
 use super::template::Template;
 use crate::criu::Cause;
-use crate::priority::hurry;
-use crate::runtime::{External, Flavor, Runtime, hangs, last_words};
+use crate::runtime::{External, Runtime, hangs, last_words};
 use crate::tree::{TreeLimits, unpack};
 
 /// How often it is looked whether CRIU still works.
@@ -27,17 +24,6 @@ const CRIU_GONE: Duration = Duration::from_secs(5);
 const CRIU_LATE: Duration = Duration::from_secs(15);
 /// How much of CRIU's log goes into an error.
 const LOG_LINES: usize = 6;
-
-/// What the runtime is told beside the bundle and the images.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct How {
-    /// Options in front of the command.
-    pub(crate) global: Vec<OsString>,
-    /// Options of the command.
-    pub(crate) options: Vec<OsString>,
-    /// The container gets the standard streams of this process, and not files in its bundle.
-    pub(crate) inherits: bool,
-}
 
 /// Puts the container's files and mounts into their places. Connections that its images still hold are restored when it is `connected`.
 pub(crate) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, connected: bool) -> Result<()> {
@@ -62,18 +48,20 @@ pub(crate) fn furnish(bundle: &Bundle, template: &Template, arrived: &Arrived, c
 }
 
 /// Has the runtime restore the container.
-pub(crate) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, how: &How, deadline: Duration) -> Result<Duration> {
-    let work = bundle.own().join("restore");
-    make_directory(&work, 0o700)?;
+pub(crate) async fn restore(
+    runtime: &Runtime,
+    bundle: &Bundle,
+    arrived: &Arrived,
+    mut launched: Launched,
+    deadline: Duration,
+) -> Result<Duration> {
     let begun = Instant::now();
     let stderr = bundle.own().join("stderr.log");
     let said = std::fs::metadata(&stderr).map_or(0, |file| file.len());
-    let mut command = launch(runtime, bundle, arrived, how, &work)?;
+    launched.go(arrived)?;
     // Not awaited through `output`: the copy keeps the standard streams open.
     let error = bundle.own().join("restore.err");
-    command.kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| runtime.cannot_start(error))?;
-    hurry(child.id());
+    let child = &mut launched.child;
     let launcher = child.id().and_then(|pid| i32::try_from(pid).ok());
     let status = tokio::select! {
         status = tokio::time::timeout(deadline, child.wait()) => match status {
@@ -103,36 +91,6 @@ pub(crate) async fn restore(runtime: &Runtime, bundle: &Bundle, arrived: &Arrive
     Err(Error::undo(ErrorKind::Other, message).with("container", &bundle.id))
 }
 
-/// The runtime is started within a cgroup of its own, so that it and CRIU can be found should this process be killed.
-fn launch(runtime: &Runtime, bundle: &Bundle, arrived: &Arrived, how: &How, work: &Path) -> Result<Command> {
-    let log = |name: &str| {
-        let path = bundle.own().join(name);
-        File::options().create(true).append(true).open(&path).map_err(io("the log", &path))
-    };
-    let inner = runtime.command();
-    let entrance = Cgroup::named(&launch_cgroup(&bundle.id)).entrance();
-    let mut command = match entrance {
-        Some(entrance) => {
-            let mut command = Command::new("/bin/sh");
-            command.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(entrance).arg(inner.as_std().get_program());
-            command
-        }
-        None => Command::new(inner.as_std().get_program()),
-    };
-    command.args(inner.as_std().get_args()).args(&how.global);
-    if runtime.flavor() == Flavor::Runc {
-        // Its own words go to a file, because the standard error is the copy's.
-        command.arg("--log").arg(bundle.own().join("restore.err"));
-    }
-    command.args(["restore", "--detach", "--bundle"]).arg(bundle.directory());
-    command.arg("--image-path").arg(arrived.images()).arg("--work-path").arg(work);
-    command.args(["--manage-cgroups-mode", "ignore"]).args(&how.options).arg(&bundle.id);
-    if !how.inherits {
-        command.stdin(Stdio::null()).stdout(log("stdout.log")?).stderr(log("stderr.log")?);
-    }
-    Ok(command)
-}
-
 /// Waits until the runtime has no CRIU for a while. It would wait for ever: a child of CRIU's holds the socket open on
 /// which the runtime listens.
 async fn criu_ended(id: &str, runtime: Option<i32>) {
@@ -150,11 +108,6 @@ async fn criu_ended(id: &str, runtime: Option<i32>) {
             return;
         }
     }
-}
-
-/// Where the runtime itself is while it restores.
-pub(crate) fn launch_cgroup(id: &str) -> String {
-    format!("{id}.restore")
 }
 
 /// What a file got since it had this length.

@@ -14,9 +14,9 @@ use tokio::sync::OnceCell;
 use super::arrival::{Arrivals, Arrived};
 use super::bundle::{Bundle, remove_directory};
 use super::cgroup::Cgroup;
+use super::launch::{How, Launched, launch_cgroup};
 use super::network::Namespace;
 use super::record::{self, Kept as _, Record};
-use super::restore::How;
 use super::template::Template;
 use super::{check, connections, hostname, mount, push, restore, surroundings};
 use crate::criu::{Criu, Version, temporary};
@@ -75,7 +75,7 @@ impl LocalTarget {
     /// Whether every container of the copy runs, and nobody is making it any more.
     async fn is_complete(&self, copy: &InstanceId) -> Result<bool> {
         for (bundle, _) in self.bundles(copy) {
-            let making = !Cgroup::named(&restore::launch_cgroup(&bundle.id)).processes()?.is_empty();
+            let making = !Cgroup::named(&launch_cgroup(&bundle.id)).processes()?.is_empty();
             if making || !self.is_running(&bundle.id).await? {
                 return Ok(false);
             }
@@ -98,9 +98,10 @@ impl LocalTarget {
         let members = self.bundles(copy).into_iter().zip(arrived).map(|((bundle, template), arrived)| async move {
             let (place, wanted, files) = (bundle.clone(), template.clone(), arrived.clone());
             blocking(move || restore::furnish(&place, &wanted, &files, connected)).await?;
-            restore::restore(&self.runtime, &bundle, &arrived, &How::default(), deadline.saturating_sub(begun.elapsed())).await?;
+            let launched = Launched::start(&self.runtime, &bundle, &How::default(), &arrived)?;
+            restore::restore(&self.runtime, &bundle, &arrived, launched, deadline.saturating_sub(begun.elapsed())).await?;
             // crun puts only the first process into the container's cgroup.
-            Cgroup::named(&bundle.id).adopt(&Cgroup::named(&restore::launch_cgroup(&bundle.id)))?;
+            Cgroup::named(&bundle.id).adopt(&Cgroup::named(&launch_cgroup(&bundle.id)))?;
             Ok::<_, Error>(bundle)
         });
         // All of them to their end: who gives up early leaves something half-made.
@@ -159,7 +160,7 @@ impl LocalTarget {
     }
 
     async fn end_one(&self, bundle: &Bundle) -> Result<()> {
-        Cgroup::named(&restore::launch_cgroup(&bundle.id)).kill(END).await?;
+        Cgroup::named(&launch_cgroup(&bundle.id)).kill(END).await?;
         Cgroup::named(&bundle.id).kill(END).await?;
         self.runtime.remove(&bundle.id).await?;
         self.runtime.forget(&bundle.id)?;
@@ -170,7 +171,7 @@ impl LocalTarget {
     /// Kills what there is of a copy, for certain, and removes what was made for it.
     async fn remove(&self, bundle: &Bundle) -> Result<()> {
         self.end_one(bundle).await?;
-        Cgroup::named(&restore::launch_cgroup(&bundle.id)).remove()?;
+        Cgroup::named(&launch_cgroup(&bundle.id)).remove()?;
         Cgroup::named(&bundle.id).remove()?;
         bundle.remove()
     }
@@ -252,7 +253,7 @@ impl RestoreTarget for LocalTarget {
         record.promoted = true;
         record.store(&self.work_dir, migration)?;
         for container in &record.containers {
-            Cgroup::named(&restore::launch_cgroup(container)).remove()?;
+            Cgroup::named(&launch_cgroup(container)).remove()?;
         }
         // The record stays: whether the copy lives is asked until the source is retired.
         remove_directory(&self.arrivals(migration).directory)
@@ -277,7 +278,7 @@ fn prepare(bundle: &Bundle, template: &Template, copy: &InstanceId, network: Opt
     bundle.prepare(template, copy, network.map(Namespace::path))?;
     surroundings::prepare(bundle, template)?;
     Cgroup::named(&bundle.id).create()?;
-    Cgroup::named(&restore::launch_cgroup(&bundle.id)).create()
+    Cgroup::named(&launch_cgroup(&bundle.id)).create()
 }
 
 /// Removes what a container stood on that was itself once made as a copy below `work_dir`. Missing is fine.

@@ -1,6 +1,7 @@
 //! [`GivenBundle`]: a container is restored into the bundle that its engine has made.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,19 +9,16 @@ use ms2m_core::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde_json::Value;
 
+use super::leftovers::{END, RESTORED, hold, remove_own};
 use super::wire::Hello;
-use crate::archive::{ContainerManifest, MountFact};
+use crate::archive::ContainerManifest;
 use crate::local::arrival::Arrived;
-use crate::local::bundle::{Bundle, CRIU_CONFIG, io, make_directory, remove_directory, write};
+use crate::local::bundle::{Bundle, CRIU_CONFIG, io, make_directory, write};
 use crate::local::cgroup::Cgroup;
-use crate::local::restore::{How, furnish, launch_cgroup, restore};
+use crate::local::launch::{How, Launched, launch_cgroup};
+use crate::local::restore::{furnish, restore};
 use crate::local::{BaseRootfs, Network, Template, detach_below, surroundings};
 use crate::runtime::{External, ExternalKind, Runtime};
-
-/// How long processes that were killed may take to end.
-const END: Duration = Duration::from_secs(20);
-/// There when the container was restored: it runs already when its engine starts it.
-const RESTORED: &str = "restored";
 
 /// A container that is being created by an engine.
 #[derive(Debug)]
@@ -29,6 +27,9 @@ pub struct GivenBundle {
     config: PathBuf,
     text: Value,
     spec: Spec,
+    launched: Option<Launched>,
+    /// From the first file of ours on.
+    held: Option<File>,
 }
 
 impl GivenBundle {
@@ -45,7 +46,7 @@ impl GivenBundle {
         let json = std::fs::read(&config).map_err(|error| invalid(&error))?;
         let text: Value = serde_json::from_slice(&json).map_err(|error| invalid(&error))?;
         let spec: Spec = serde_json::from_value(text.clone()).map_err(|error| invalid(&error))?;
-        Ok(Self { bundle: Bundle::given(directory, &own.join(id), id, &spec), config, text, spec })
+        Ok(Self { bundle: Bundle::given(directory, &own.join(id), id, &spec), config, text, spec, launched: None, held: None })
     }
 
     /// An annotation of its configuration.
@@ -90,6 +91,7 @@ impl GivenBundle {
             cgroup: self.bundle.cgroup.clone(),
             marker,
             network: self.network(),
+            launches: true,
         })
     }
 
@@ -99,35 +101,69 @@ impl GivenBundle {
         namespaces.iter().find(|namespace| namespace.typ() == LinuxNamespaceType::Network)?.path().clone()
     }
 
-    /// Has the runtime restore it, with the connections of its images where it is `connected`. The standard streams are those of this process; `options` are the runtime's own for this command.
+    /// Starts the runtime as far as that goes without a checkpoint. The standard streams are those of this process, and were `descriptors` at the source; the options
+    /// are in front of the command, and the command's own; `images` is an empty directory on the file system of what is restored from later.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn launch(
+        &mut self,
+        runtime: &Runtime,
+        options: (Vec<OsString>, Vec<OsString>),
+        (images, descriptors): (PathBuf, Vec<String>),
+    ) -> Result<()> {
+        if self.launched.is_none() {
+            self.prepare()?;
+            self.launched = Launched::ahead(runtime, &self.bundle, &how(options), (images, descriptors))?;
+        }
+        Ok(())
+    }
+
+    /// What is needed for any checkpoint. Done already is fine.
+    fn prepare(&mut self) -> Result<()> {
+        drop(self.held.take());
+        self.held = Some(hold(self.bundle.own())?);
+        make_directory(self.bundle.own(), 0o700)?;
+        self.point_criu_at_its_configuration()?;
+        for name in [launch_cgroup(&self.bundle.id), self.bundle.cgroup.clone()] {
+            Cgroup::named(&name).create()?;
+        }
+        surroundings::prepare(&self.bundle, &self.template(self.tmpfs_mounts()))
+    }
+
+    /// Has the runtime restore it, with the connections of its images where it is `connected`: the one that was launched, or another one where that is not there any more.
     ///
     /// # Errors
     /// Nothing of it is left then.
     pub async fn restore(
-        mut self,
+        &mut self,
         runtime: &Runtime,
-        (global, options): (Vec<OsString>, Vec<OsString>),
+        options: (Vec<OsString>, Vec<OsString>),
         (directory, manifest): (PathBuf, ContainerManifest),
         connected: bool,
         deadline: Duration,
     ) -> Result<Duration> {
         let begun = Instant::now();
-        make_directory(self.bundle.own(), 0o700)?;
-        self.point_criu_at_its_configuration()?;
-        let template = self.template(&manifest.mounts);
-        let (launched, cgroup) = (Cgroup::named(&launch_cgroup(&self.bundle.id)), Cgroup::named(&self.bundle.cgroup));
         let arrived = Arrived { directory, manifest };
-        let how = How { global, options, inherits: true };
+        if !self.launched.as_mut().is_some_and(|launched| launched.fits(&arrived)) {
+            self.withdraw(runtime).await?;
+            self.prepare()?;
+        }
+        let launched = self.launched.take();
+        let template = self.template(arrived.manifest.mounts.iter().filter_map(External::from_fact));
+        let (launcher, cgroup) = (Cgroup::named(&launch_cgroup(&self.bundle.id)), Cgroup::named(&self.bundle.cgroup));
         let restored = async {
             surroundings::prepare(&self.bundle, &template)?;
-            cgroup.create()?;
-            launched.create()?;
             furnish(&self.bundle, &template, &arrived, connected)?;
-            restore(runtime, &self.bundle, &arrived, &how, deadline.saturating_sub(begun.elapsed())).await?;
-            cgroup.adopt(&launched)?;
+            let launched = launched.map_or_else(|| Launched::start(runtime, &self.bundle, &how(options), &arrived), Ok)?;
+            restore(runtime, &self.bundle, &arrived, launched, deadline.saturating_sub(begun.elapsed())).await?;
+            cgroup.adopt(&launcher)?;
             // The copy has its own hold on what was mounted for it.
             detach_below(&self.bundle.mounts())?;
-            launched.remove()?;
+            launcher.remove()?;
             write(&self.bundle.own().join(RESTORED), "")
         };
         if let Err(error) = restored.await {
@@ -146,7 +182,17 @@ impl GivenBundle {
         Cgroup::named(&self.bundle.cgroup).kill(END).await?;
         runtime.remove(&self.bundle.id).await?;
         runtime.forget(&self.bundle.id)?;
+        Cgroup::named(&self.bundle.cgroup).remove()?;
         remove_own(self.bundle.own(), &self.bundle.id)
+    }
+
+    /// Undoes a [launch](Self::launch) after which no checkpoint came. None is fine.
+    ///
+    /// # Errors
+    /// As with [`end`](Self::end).
+    pub async fn withdraw(&mut self, runtime: &Runtime) -> Result<()> {
+        drop(self.launched.take());
+        if self.bundle.own().exists() { self.end(runtime).await } else { Ok(()) }
     }
 
     /// Where runc and crun look for it.
@@ -159,13 +205,19 @@ impl GivenBundle {
         write(&self.config, &self.text.to_string())
     }
 
+    /// Those that its own configuration asks for, so that most of what a checkpoint needs is there before it has come.
+    fn tmpfs_mounts(&self) -> impl Iterator<Item = External> {
+        let of_kind = self.spec.mounts().iter().flatten().filter(|mount| mount.typ().as_deref() == Some("tmpfs"));
+        of_kind.map(|mount| External { kind: ExternalKind::Tmpfs { options: String::new() }, destination: mount.destination().clone() })
+    }
+
     /// What the checkpoint needs of its surroundings, as this container has them.
-    fn template(&self, mounts: &[MountFact]) -> Template {
+    fn template(&self, mounts: impl Iterator<Item = External>) -> Template {
         let options = |destination: &Path| {
             let wanted = self.spec.mounts().iter().flatten().find(|mount| mount.destination() == destination);
             tmpfs_options(wanted.into_iter().flat_map(|mount| mount.options().iter().flatten()))
         };
-        let externals = mounts.iter().filter_map(External::from_fact).map(|external| match external.kind {
+        let externals = mounts.map(|external| match external.kind {
             ExternalKind::Tmpfs { .. } => {
                 External { kind: ExternalKind::Tmpfs { options: options(&external.destination) }, destination: external.destination }
             }
@@ -183,6 +235,10 @@ impl GivenBundle {
     }
 }
 
+fn how((global, options): (Vec<OsString>, Vec<OsString>)) -> How {
+    How { global, options, inherits: true }
+}
+
 /// Those that are the file system's own.
 fn tmpfs_options<'a>(options: impl Iterator<Item = &'a String>) -> String {
     let own = |option: &&String| ["size=", "nr_inodes=", "nr_blocks=", "mode=", "uid=", "gid="].iter().any(|own| option.starts_with(own));
@@ -193,25 +249,6 @@ fn tmpfs_options<'a>(options: impl Iterator<Item = &'a String>) -> String {
 #[must_use]
 pub fn was_restored(own: &Path, id: &str) -> bool {
     own.join(id).join(RESTORED).exists()
-}
-
-/// Removes what restores of a container have left, also one that was interrupted. Missing is fine.
-///
-/// # Errors
-/// When something of it may still run.
-pub async fn remove_leftovers(own: &Path, id: &str) -> Result<()> {
-    let own = own.join(id);
-    if own.exists() {
-        Cgroup::named(&launch_cgroup(id)).kill(END).await?;
-        remove_own(&own, id)?;
-    }
-    Ok(())
-}
-
-fn remove_own(own: &Path, id: &str) -> Result<()> {
-    detach_below(own)?;
-    Cgroup::named(&launch_cgroup(id)).remove()?;
-    remove_directory(own)
 }
 
 /// Marks that a container is created as usual from now on.

@@ -1,7 +1,7 @@
 //! [`Gate`]: where the node's waiting runtimes meet its agent.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ const OVER_MAX: usize = 1024;
 const WITHIN: Duration = Duration::from_secs(5);
 
 type Key = (MigrationId, String);
+/// The directory for the images, and what the standard streams are at the source.
+pub(super) type Launch = (PathBuf, Vec<String>);
 
 /// The containers that wait for their checkpoints. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ struct Over {
 #[derive(Debug)]
 struct Waiting {
     hello: Hello,
+    launch: Option<oneshot::Sender<Launch>>,
     order: oneshot::Sender<(Order, oneshot::Sender<Outcome>)>,
 }
 
@@ -101,6 +104,16 @@ impl Gate {
                            The pod's events say how far it is";
             Error::undo(ErrorKind::Timeout, message).with("container", container).with("pod_uid", pod_uid)
         })
+    }
+
+    /// Has one that waits go as far as that is possible without a checkpoint. To be said of migrations that are under way: whoever is told holds cgroups and processes
+    /// from then on.
+    pub(super) fn launch(&self, migration: &MigrationId, container: &str, what: Launch) {
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(launch) = waiting.get_mut(&(migration.clone(), container.to_owned())).and_then(|one| one.launch.take()) {
+            // Whoever is of an earlier release does not know it, or has gone.
+            let _ = launch.send(what);
+        }
     }
 
     /// Lets one restore, and waits for what comes of it.
@@ -199,13 +212,23 @@ async fn attend(stream: UnixStream, gate: &Gate) -> std::io::Result<()> {
     tracing::info!(migration = %hello.migration, container = %hello.container, pod_uid = %hello.pod_uid, "a container waits for its checkpoint");
     let key = (hello.migration.clone(), hello.container.clone());
     let (order, mut ordered) = oneshot::channel();
-    gate.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Waiting { hello, order });
+    let (launch, mut launched) = oneshot::channel();
+    let launch = hello.launches.then_some(launch);
+    gate.0.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), Waiting { hello, launch, order });
     gate.0.came.send_modify(|number| *number = number.wrapping_add(1));
     line.clear();
-    let order = tokio::select! {
-        order = &mut ordered => order.ok(),
-        // It says nothing before it is told something: it has ended.
-        _ = from.read_line(&mut line) => None,
+    let order = loop {
+        tokio::select! {
+            biased;
+            Ok((images, descriptors)) = &mut launched, if !launched.is_terminated() => {
+                if say(&mut to, &Order::Launch { images, descriptors }).await.is_err() {
+                    break None;
+                }
+            }
+            order = &mut ordered => break order.ok(),
+            // It says nothing before it is told something: it has ended.
+            _ = from.read_line(&mut line) => break None,
+        }
     };
     let Some((order, tell)) = order else {
         drop(ordered);
@@ -231,7 +254,6 @@ async fn say(to: &mut OwnedWriteHalf, order: &Order) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::thread::JoinHandle;
 
     use super::*;
@@ -247,6 +269,7 @@ mod tests {
             cgroup: "c".into(),
             marker: PathBuf::from("/mark"),
             network: None,
+            launches: true,
         }
     }
 
@@ -254,11 +277,24 @@ mod tests {
         MigrationId::new("m-1").unwrap()
     }
 
+    fn images_and_descriptors() -> Launch {
+        ("/images".into(), vec!["/dev/null".into()])
+    }
+
     /// A runtime that waits; what it was told.
     fn runtime(socket: &Path, container: &str) -> JoinHandle<Result<()>> {
-        let (socket, hello) = (socket.to_owned(), hello(container));
+        runtime_that_launches(socket, hello(container), || unreachable!("nobody has said so"))
+    }
+
+    fn runtime_that_launches(socket: &Path, hello: Hello, mut launch: impl FnMut() + Send + 'static) -> JoinHandle<Result<()>> {
+        let socket = socket.to_owned();
         std::thread::spawn(move || {
             wait(&socket, &hello, |order| match order {
+                Order::Launch { images, descriptors } => {
+                    assert_eq!((images, descriptors), images_and_descriptors());
+                    launch();
+                    Err(Error::undo(ErrorKind::Other, "what hinders it now hinders the restore, too"))
+                }
                 Order::Restore { directory, .. } if directory.ends_with("good") => Ok(Duration::from_micros(7)),
                 Order::Restore { .. } => Err(Error::undo(ErrorKind::Other, "CRIU says no")),
                 Order::Refuse { reason } => Err(Error::fatal(ErrorKind::Cancelled, reason)),
@@ -294,6 +330,26 @@ mod tests {
         let error = told(runtime(&socket, "good")).await.unwrap_err();
         assert!(error.to_string().contains("not restored a second time"), "{error}");
         assert!(gate.waiting(&migration(), "good", "uid").is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_is_told_to_launch_goes_on_waiting_and_who_does_not_know_that_is_not_told() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("runtime.sock");
+        let gate = Gate::open(&socket).unwrap();
+        let (launched, launches) = std::sync::mpsc::channel();
+        let new = runtime_that_launches(&socket, hello("new"), move || launched.send(()).unwrap());
+        let old = runtime_that_launches(&socket, Hello { launches: false, ..hello("old") }, || unreachable!("it does not know that"));
+        for (container, runtime) in [("new", new), ("old", old)] {
+            gate.awaits(&migration(), container, "uid", WITHIN).await.unwrap();
+            for _ in 0..2 {
+                gate.launch(&migration(), container, images_and_descriptors());
+            }
+            order(&gate, container, "/x/good").await.unwrap();
+            told(runtime).await.unwrap();
+        }
+        assert_eq!(launches.iter().count(), 1);
+        gate.launch(&migration(), "nobody", images_and_descriptors());
     }
 
     #[tokio::test(flavor = "multi_thread")]

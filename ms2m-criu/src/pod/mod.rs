@@ -15,13 +15,15 @@
 
 mod bundle;
 mod gate;
+mod leftovers;
 mod record;
 mod target;
 mod waiter;
 mod wire;
 
-pub use bundle::{GivenBundle, remove_leftovers, was_restored};
+pub use bundle::{GivenBundle, was_restored};
 pub use gate::Gate;
+pub use leftovers::{remove_abandoned, remove_leftovers};
 pub use target::{Copy, PodTarget, forget_ended};
 pub use waiter::{SOCKET, WAIT_MAX, wait};
 pub use wire::{Hello, Order, Outcome};

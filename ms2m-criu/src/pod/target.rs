@@ -10,6 +10,7 @@ use tracing::Instrument as _;
 
 use super::bundle::mark;
 use super::gate::Gate;
+use super::leftovers::END;
 use super::record::Record;
 use super::wire::{Hello, Order};
 use crate::criu::{Criu, Version};
@@ -17,13 +18,11 @@ use crate::local::arrival::{Arrivals, Arrived};
 use crate::local::bundle::remove_directory;
 use crate::local::cgroup::Cgroup;
 use crate::local::check::Machine;
+use crate::local::launch::launch_cgroup;
 use crate::local::record::{self, Kept as _};
-use crate::local::restore::launch_cgroup;
 use crate::local::{Namespace, blocking, connections, push};
 use crate::runtime::Flavor;
 
-/// How long processes that were killed may take to end.
-const END: Duration = Duration::from_secs(20);
 /// What has arrived is kept for no longer either, so after that no copy can be made any more.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// Between two looks at what is restored already, while the next container comes.
@@ -86,6 +85,15 @@ impl PodTarget {
             Error::fatal(ErrorKind::Unsupported, message).with("container", &first.container)
         })?;
         Ok(Some(Namespace::of_pod(path)))
+    }
+
+    /// A round has arrived and the container waits: then a source stands still soon.
+    fn launch(&self, record: &Record, migration: &MigrationId) -> Result<()> {
+        let Some(first) = record.containers.first().filter(|_| !record.ordered) else { return Ok(()) };
+        if let Some(what) = self.arrivals(migration).ahead(&first.container)? {
+            self.gate.launch(migration, &first.container, what);
+        }
+        Ok(())
     }
 
     /// One after the other: kubelet makes a container when the one before it runs. What moves with others meets nobody until the last one is there, so the pod's
@@ -241,11 +249,13 @@ impl RestoreTarget for PodTarget {
                 blocking(move || network.has_lock()).await?;
             }
         }
-        record.store(&self.work_dir, &job.migration)
+        record.store(&self.work_dir, &job.migration)?;
+        self.launch(&record, &job.migration)
     }
 
     async fn stage(&self, job: &RestoreJob, receipt: &Receipt, transfer: Arc<dyn TransferBackend>) -> Result<()> {
-        self.arrivals(&job.migration).stage(receipt, &*transfer).await
+        self.arrivals(&job.migration).stage(receipt, &*transfer).await?;
+        self.launch(&self.record(&job.migration)?, &job.migration)
     }
 
     async fn restore(&self, job: &RestoreJob, receipts: &[Receipt], transfer: Arc<dyn TransferBackend>) -> Result<Restored> {
@@ -288,7 +298,9 @@ impl RestoreTarget for PodTarget {
     }
 
     async fn status(&self, migration: &MigrationId) -> Result<CopyStatus> {
-        Ok(if lives(&self.record(migration)?)? { CopyStatus::Present } else { CopyStatus::Gone })
+        let record = self.record(migration)?;
+        // Before the order, what is in its cgroup is a runtime that waits.
+        Ok(if record.ordered && lives(&record)? { CopyStatus::Present } else { CopyStatus::Gone })
     }
 
     async fn promote(&self, migration: &MigrationId) -> Result<()> {
@@ -317,7 +329,16 @@ mod tests {
 
     fn hello(cgroup: &str) -> Hello {
         let (migration, container) = (MigrationId::new("m-1").unwrap(), "main".to_owned());
-        Hello { migration, container, id: "c".into(), pod_uid: "u".into(), cgroup: cgroup.into(), marker: "/nowhere".into(), network: None }
+        Hello {
+            migration,
+            container,
+            id: "c".into(),
+            pod_uid: "u".into(),
+            cgroup: cgroup.into(),
+            marker: "/nowhere".into(),
+            network: None,
+            launches: true,
+        }
     }
 
     #[test]

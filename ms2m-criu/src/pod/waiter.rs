@@ -16,11 +16,12 @@ pub const WAIT_MAX: Duration = Duration::from_secs(105);
 /// Between two attempts to reach an agent that is just starting again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Waits for what the agent has to say, and reports what came of it. Blocks; goes on with an agent that was started again.
+/// Waits for what the agent has to say, and reports what `obey` makes of it. Blocks; goes on with an agent that was started again, so the same order may come
+/// twice, except for the last one: that is any but [`Order::Launch`].
 ///
 /// # Errors
-/// When nothing came in time; what `restore` has failed with.
-pub fn wait(socket: &Path, hello: &Hello, restore: impl FnOnce(Order) -> Result<Duration>) -> Result<()> {
+/// When nothing came in time; what `obey` has failed with.
+pub fn wait(socket: &Path, hello: &Hello, mut obey: impl FnMut(Order) -> Result<Duration>) -> Result<()> {
     let begun = Instant::now();
     loop {
         let left = WAIT_MAX.saturating_sub(begun.elapsed());
@@ -28,8 +29,8 @@ pub fn wait(socket: &Path, hello: &Hello, restore: impl FnOnce(Order) -> Result<
             let message = "no checkpoint came for this container; has the migration ended, and does ms2m-agent run on this node?";
             return Err(Error::fatal(ErrorKind::Timeout, message).with("migration", &hello.migration).with("socket", socket.display()));
         }
-        match heard(socket, hello, left) {
-            Ok((order, stream)) => return answered(restore(order), stream),
+        match heard(socket, hello, begun + WAIT_MAX, &mut obey) {
+            Ok((order, stream)) => return answered(obey(order), stream),
             Err(error) => {
                 tracing::debug!(%error, "the agent is not there");
                 std::thread::sleep(PAUSE.min(left));
@@ -38,14 +39,27 @@ pub fn wait(socket: &Path, hello: &Hello, restore: impl FnOnce(Order) -> Result<
     }
 }
 
-fn heard(socket: &Path, hello: &Hello, within: Duration) -> io::Result<(Order, UnixStream)> {
+/// The last order.
+fn heard(
+    socket: &Path,
+    hello: &Hello,
+    until: Instant,
+    obey: &mut impl FnMut(Order) -> Result<Duration>,
+) -> io::Result<(Order, UnixStream)> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(within))?;
     say(&mut stream, hello)?;
-    let mut line = String::new();
-    BufReader::new(stream.try_clone()?.take(LINE_BYTES_MAX)).read_line(&mut line)?;
-    let order = serde_json::from_str(&line).map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-    Ok((order, stream))
+    let mut from = BufReader::new(stream.try_clone()?.take(2 * LINE_BYTES_MAX));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        let mut line = String::new();
+        from.read_line(&mut line)?;
+        match serde_json::from_str(&line).map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))? {
+            // What is in its way is in that of the restore, too, and is said there.
+            order @ Order::Launch { .. } => drop(obey(order)),
+            order => return Ok((order, stream)),
+        }
+    }
 }
 
 fn answered(restored: Result<Duration>, mut stream: UnixStream) -> Result<()> {

@@ -28,12 +28,22 @@ pub struct Hello {
     /// The file of the network namespace that it joins: its pod's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<PathBuf>,
+    /// It knows [`Order::Launch`].
+    #[serde(default)]
+    pub launches: bool,
 }
 
 /// The agent's answer.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
+    /// Its migration is under way: go as far as that is possible without a checkpoint, and wait for another order.
+    Launch {
+        /// An empty directory on the file system of what is restored from later.
+        images: PathBuf,
+        /// What the standard streams are at the source.
+        descriptors: Vec<String>,
+    },
     /// Restore it from this directory (`containers/NAME` of a checkpoint).
     Restore {
         /// The directory.

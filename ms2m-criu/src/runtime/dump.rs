@@ -19,7 +19,12 @@ use crate::tree::{TreeLimits, Which, pack};
 /// The network namespace that a container has joined, as runc and crun name it for CRIU.
 const JOINED_NETWORK: &str = "extRootNetNS";
 /// The file in which runc and crun find what the standard streams were.
-const DESCRIPTORS: &str = "descriptors.json";
+pub(crate) const DESCRIPTORS: &str = "descriptors.json";
+
+/// What it says, if it is among these images.
+pub(crate) fn descriptors(images: &Path) -> Option<Vec<String>> {
+    serde_json::from_slice(&std::fs::read(images.join(DESCRIPTORS)).ok()?).ok()
+}
 
 /// How much memory a dump has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,6 +100,7 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         externals.retain(|external| external.dump_option_of_runc().is_some());
     }
     let options = options(&wish, &externals)?;
+    describe(wish.container, &options.images_dir)?;
     let stats = match wish.what {
         What::Changes => wish.criu.pre_dump(&options).await?,
         What::Memory => {
@@ -121,17 +127,21 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
 }
 
 async fn everything(wish: &Wish<'_>, options: &DumpOptions, externals: &[External]) -> Result<DumpStats> {
-    let descriptors = serde_json::to_vec(&wish.container.descriptors()?)
-        .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
-    let file = options.images_dir.join(DESCRIPTORS);
-    std::fs::write(&file, descriptors).map_err(failed("written", &file))?;
     let files = Files::of(wish, externals)?;
     Ok(wish.criu.dump(options, || blocking(move || files.copy())).await?)
 }
 
+/// With a round, too: the target's runtime starts with these, before the final part has come.
+fn describe(container: &Container, images: &Path) -> Result<()> {
+    let json = serde_json::to_vec(&container.descriptors()?)
+        .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
+    let file = images.join(DESCRIPTORS);
+    std::fs::write(&file, json).map_err(failed("written", &file))
+}
+
 /// A later dump builds on memory; everything else it has itself.
 fn keep_memory(images: &Path) -> Result<()> {
-    let kept = |name: &str| name == INVENTORY || ["pagemap-", "pages-"].iter().any(|kind| name.starts_with(kind));
+    let kept = |name: &str| name == INVENTORY || name == DESCRIPTORS || ["pagemap-", "pages-"].iter().any(|kind| name.starts_with(kind));
     for entry in std::fs::read_dir(images).map_err(failed("read", images))? {
         let path = entry.map_err(failed("read", images))?.path();
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(kept) {
@@ -172,7 +182,7 @@ fn options(wish: &Wish<'_>, externals: &[External]) -> Result<DumpOptions> {
 }
 
 /// From one directory below a common one to another.
-fn relative(from: &Path, to: &Path) -> PathBuf {
+pub(crate) fn relative(from: &Path, to: &Path) -> PathBuf {
     let common = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
     let up = from.components().skip(common).map(|_| std::path::Component::ParentDir);
     up.chain(to.components().skip(common)).collect()

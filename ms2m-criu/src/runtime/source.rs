@@ -89,7 +89,7 @@ impl RuntimeSource {
         facts.cpu_features = facts::cpu_features();
         Ok(Self {
             runtime,
-            criu,
+            criu: criu.apart(),
             work_dir,
             members,
             engine: false,
@@ -313,6 +313,7 @@ impl CheckpointSource for RuntimeSource {
         let (checkpoint, figures) = self.take(job, Part::Round(round)).await?;
         // The next dump is the one for which nobody may wait.
         reserve::hold(&self.directory(&job.migration), figures.written_bytes).await;
+        self.criu.stand_by();
         Ok(PreDump { checkpoint, dirty_bytes: figures.written_bytes, memory_bytes: figures.written_bytes + figures.in_parents_bytes })
     }
 
@@ -350,6 +351,7 @@ impl CheckpointSource for RuntimeSource {
     }
 
     async fn discard(&self, migration: &MigrationId) -> Result<()> {
+        self.criu.stand_down();
         let directory = self.directory(migration);
         remove(&directory)?;
         // The migration's own, unless a target of it is here, too.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ms2m_core::{
-    CheckpointJob, CheckpointSource as _, CopyStatus, InstanceId, MigrationId, Part, Receipt, RestoreJob, RestoreTarget as _,
+    Checkpoint, CheckpointJob, CheckpointSource as _, CopyStatus, InstanceId, MigrationId, Receipt, RestoreJob, RestoreTarget as _,
     TransferBackend as _, TransferJob,
 };
 use ms2m_criu::criu::Criu;
@@ -25,7 +25,10 @@ const WORK: &str = "/var/lib/ms2m-test";
 struct Here {
     migration: MigrationId,
     transfer: SharedVolume,
-    receipt: PathBuf,
+    /// Of the round, where there is one.
+    round: PathBuf,
+    /// Of all that the copy is made of.
+    receipts: PathBuf,
     discard: PathBuf,
 }
 
@@ -36,7 +39,8 @@ pub(crate) fn run() {
     let (migration, shared) = (variable(MIGRATION), PathBuf::from(variable(SHARED)));
     let here = Here {
         transfer: SharedVolume::new(shared.join("volume")).within_one_machine(),
-        receipt: shared.join(format!("{migration}.receipt")),
+        round: shared.join(format!("{migration}.round")),
+        receipts: shared.join(format!("{migration}.receipts")),
         discard: shared.join(format!("{migration}.discard")),
         migration: MigrationId::new(migration).unwrap(),
     };
@@ -44,17 +48,50 @@ pub(crate) fn run() {
     runtime.block_on(async {
         match role.as_str() {
             "target" => target(here, variable(POD)).await,
+            "round" => round(here, variable(CONTAINER)).await,
             source => take(here, variable(CONTAINER), source == "broken-source").await,
         }
     });
 }
 
-async fn take(here: Here, container: String, broken: bool) {
+async fn source(container: String) -> RuntimeSource {
     let runtime = Runtime::new(Flavor::Runc).with_root("/run/containerd/runc/k8s.io");
-    let source = RuntimeSource::open(runtime, Criu::new("criu"), WORK, &[("main".into(), container)]).await.unwrap().of_an_engine();
+    RuntimeSource::open(runtime, Criu::new("criu"), WORK, &[("main".into(), container)]).await.unwrap().of_an_engine()
+}
+
+impl Here {
+    fn job(&self, parent: Option<u32>) -> CheckpointJob {
+        CheckpointJob { migration: self.migration.clone(), parent, leave_running: true, deadline: DEADLINE }
+    }
+
+    async fn send(&self, source: &RuntimeSource, checkpoint: &Checkpoint) -> Receipt {
+        let (migration, archive_bytes) = (self.migration.clone(), checkpoint.archive_bytes);
+        let job = TransferJob { migration, part: checkpoint.part, archive_bytes, deadline: DEADLINE };
+        self.transfer.send(&job, source.open(checkpoint, 0).await.unwrap()).await.unwrap()
+    }
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Option<T> {
+    Some(serde_json::from_slice(&std::fs::read(file).ok()?).unwrap())
+}
+
+fn write(file: &Path, value: &impl serde::Serialize) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, serde_json::to_vec(value).unwrap()).unwrap();
+    std::fs::rename(new, file).unwrap();
+}
+
+async fn round(here: Here, container: String) {
+    let source = source(container).await;
+    let round = source.pre_dump(&here.job(None), 1).await.unwrap().checkpoint;
+    write(&here.round, &here.send(&source, &round).await);
+}
+
+async fn take(here: Here, container: String, broken: bool) {
+    let source = source(container).await;
     let begun = Instant::now();
-    let job = CheckpointJob { migration: here.migration.clone(), parent: None, leave_running: true, deadline: DEADLINE };
-    let checkpoint = source.checkpoint(&job).await.unwrap();
+    let round: Option<Receipt> = read(&here.round);
+    let checkpoint = source.checkpoint(&here.job(round.as_ref().map(|_| 1))).await.unwrap();
     let dump = begun.elapsed();
     if broken {
         let images = Path::new(WORK).join("migrations").join(here.migration.as_str()).join("source/final/containers/main/checkpoint");
@@ -63,13 +100,11 @@ async fn take(here: Here, container: String, broken: bool) {
         std::fs::write(core, vec![0; usize::try_from(length).unwrap()]).unwrap();
     }
     let begun = Instant::now();
-    let job =
-        TransferJob { migration: here.migration.clone(), part: Part::Final, archive_bytes: checkpoint.archive_bytes, deadline: DEADLINE };
-    let receipt = here.transfer.send(&job, source.open(&checkpoint, 0).await.unwrap()).await.unwrap();
-    println!("{}: dump {dump:?}, frozen {:?}, copy {:?}, {} bytes", here.migration, checkpoint.freeze, begun.elapsed(), job.archive_bytes);
-    let new = here.receipt.with_extension("new");
-    std::fs::write(&new, serde_json::to_vec(&receipt).unwrap()).unwrap();
-    std::fs::rename(new, &here.receipt).unwrap();
+    let receipt = here.send(&source, &checkpoint).await;
+    let (migration, bytes) = (&here.migration, checkpoint.archive_bytes);
+    println!("{migration}: dump {dump:?}, frozen {:?}, copy {:?}, {bytes} bytes", checkpoint.freeze, begun.elapsed());
+    let round = round.filter(|_| checkpoint.parent.is_some());
+    write(&here.receipts, &round.into_iter().chain([receipt]).collect::<Vec<_>>());
     source.discard(&here.migration).await.unwrap();
 }
 
@@ -81,8 +116,17 @@ async fn target(here: Here, pod_uid: String) {
     let begun = Instant::now();
     target.prepare(&job).await.unwrap();
     println!("{}: prepared in {:?}", here.migration, begun.elapsed());
-    let begun = Instant::now();
-    while !here.receipt.exists() {
+    let transfer = Arc::new(here.transfer.clone());
+    let (begun, mut staged) = (Instant::now(), false);
+    let receipts: Vec<Receipt> = loop {
+        if let Some(receipts) = read(&here.receipts) {
+            break receipts;
+        }
+        if let Some(round) = read(&here.round).filter(|_| !std::mem::replace(&mut staged, true)) {
+            target.stage(&job, &round, transfer.clone()).await.unwrap();
+            assert_eq!(target.status(&here.migration).await.unwrap(), CopyStatus::Gone, "a runtime that waits is no copy");
+            println!("staged");
+        }
         if here.discard.exists() {
             target.discard(&here.migration).await.unwrap();
             target.discard(&here.migration).await.unwrap();
@@ -91,19 +135,14 @@ async fn target(here: Here, pod_uid: String) {
         }
         assert!(begun.elapsed() < DEADLINE, "no checkpoint came");
         tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let receipt: Receipt = serde_json::from_slice(&std::fs::read(&here.receipt).unwrap()).unwrap();
-    let transfer = Arc::new(here.transfer.clone());
+    };
     let begun = Instant::now();
-    target.stage(&job, &receipt, transfer.clone()).await.unwrap();
-    let unpack = begun.elapsed();
-    let begun = Instant::now();
-    let restored = target.restore(&job, std::slice::from_ref(&receipt), transfer.clone()).await;
+    let restored = target.restore(&job, &receipts, transfer.clone()).await;
     match restored {
         Ok(_) => {
-            println!("{}: restored: unpack {unpack:?}, restore {:?}", here.migration, begun.elapsed());
+            println!("{}: restored: unpack and restore {:?}", here.migration, begun.elapsed());
             assert_eq!(target.status(&here.migration).await.unwrap(), CopyStatus::Present);
-            target.restore(&job, &[receipt], transfer).await.unwrap();
+            target.restore(&job, &receipts, transfer).await.unwrap();
             target.promote(&here.migration).await.unwrap();
             target.promote(&here.migration).await.unwrap();
         }

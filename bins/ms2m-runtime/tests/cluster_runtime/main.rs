@@ -27,22 +27,29 @@ fn a_pod_goes_on_on_another_node() {
     let stage = Stage { cluster: &cluster, image: &image };
     stage.pod("source", Node::N1, None);
     stage.ready("source");
-    for run in 1..=3 {
-        moves(&stage, run);
+    for (run, round) in [(1, false), (2, true), (3, true)] {
+        moves(&stage, run, round);
     }
     crash(&stage);
-    deleted_while_it_waits(&stage);
+    deleted_while_it_waits(&stage, "deleted", false);
+    deleted_while_it_waits(&stage, "launched", true);
+    killed_while_it_waits(&stage);
     cannot_be_restored(&stage);
     stage.goes_on("source");
 }
 
-fn moves(stage: &Stage<'_>, run: u32) {
+fn moves(stage: &Stage<'_>, run: u32, round: bool) {
     let (migration, copy) = (format!("m-{run}"), format!("copy-{run}"));
     stage.pod(&copy, Node::N2, Some(&migration));
     // The first agent dies while the runtime waits.
     let mut agent = stage.target(&migration, &copy);
     agent.says("prepared");
-    if run == 1 {
+    if round {
+        stage.round(&migration);
+        agent.says("staged");
+        stage.is_launched();
+    }
+    if run < 3 {
         agent.kill(stage);
         agent = stage.target(&migration, &copy);
         agent.says("prepared");
@@ -81,15 +88,41 @@ fn crash(stage: &Stage<'_>) {
     stage.nothing_is_left();
 }
 
-fn deleted_while_it_waits(stage: &Stage<'_>) {
-    stage.pod("deleted", Node::N2, Some("m-deleted"));
-    let mut agent = stage.target("m-deleted", "deleted");
+fn deleted_while_it_waits(stage: &Stage<'_>, pod: &str, round: bool) {
+    let migration = format!("m-{pod}");
+    stage.pod(pod, Node::N2, Some(&migration));
+    let mut agent = stage.target(&migration, pod);
     agent.says("prepared");
+    if round {
+        stage.round(&migration);
+        agent.says("staged");
+        stage.is_launched();
+    }
     let begun = Instant::now();
     agent.kill(stage);
-    stage.target("m-deleted", "deleted").discards();
-    stage.delete("deleted");
-    println!("deleted while it waited {:?}", begun.elapsed());
+    stage.target(&migration, pod).discards();
+    stage.delete(pod);
+    println!("deleted while it waited, after a round {round}: {:?}", begun.elapsed());
+    stage.nothing_is_left();
+}
+
+/// What it has started ends by itself.
+fn killed_while_it_waits(stage: &Stage<'_>) {
+    stage.pod("killed", Node::N2, Some("m-killed"));
+    let mut agent = stage.target("m-killed", "killed");
+    agent.says("prepared");
+    stage.round("m-killed");
+    agent.says("staged");
+    stage.is_launched();
+    stage.node("pkill -KILL ms2m-runtime");
+    let begun = Instant::now();
+    while !stage.node("pgrep -x criu").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "what the runtime has started goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    agent.kill(stage);
+    stage.target("m-killed", "killed").discards();
+    stage.delete("killed");
     stage.nothing_is_left();
 }
 

@@ -111,6 +111,15 @@ impl Stage<'_> {
         }
     }
 
+    /// The runtime has started what it takes for its CRIU, which waits.
+    pub(crate) fn is_launched(&self) {
+        let begun = Instant::now();
+        while self.node("pgrep -x criu").is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the runtime has not gone ahead");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     fn inside(&self, node: Node, role: &str, migration: &str) -> Command {
         let mut command = self.cluster.node(node, std::env::current_exe().unwrap());
         command.args(["in_a_node", "--exact", "--nocapture"]).env(inside::ROLE, role).env(inside::MIGRATION, migration);
@@ -118,10 +127,19 @@ impl Stage<'_> {
         command
     }
 
+    /// Takes a round of the source and sends it.
+    pub(crate) fn round(&self, migration: &str) {
+        self.source("round", migration);
+    }
+
     /// Takes the source's checkpoint and sends it.
     pub(crate) fn take(&self, migration: &str, broken: bool) {
+        self.source(if broken { "broken-source" } else { "source" }, migration);
+    }
+
+    fn source(&self, role: &str, migration: &str) {
         let id = self.status("source", "{.status.containerStatuses[0].containerID}");
-        let mut command = self.inside(Node::N1, if broken { "broken-source" } else { "source" }, migration);
+        let mut command = self.inside(Node::N1, role, migration);
         let status = command.env(inside::CONTAINER, id.trim_start_matches("containerd://")).status().unwrap();
         assert!(status.success());
     }

@@ -1,0 +1,101 @@
+//! What is kept for a container that is restored, and how it goes: with the container, or when nobody is at it any more.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ms2m_core::Result;
+
+use crate::local::bundle::{io, make_directory, remove_directory};
+use crate::local::cgroup::Cgroup;
+use crate::local::detach_below;
+use crate::local::launch::launch_cgroup;
+
+/// How long processes that were killed may take to end.
+pub(super) const END: Duration = Duration::from_secs(20);
+/// There when the container was restored: it runs already when its engine starts it.
+pub(super) const RESTORED: &str = "restored";
+const LOCK: &str = "lock";
+
+/// Holds what is kept for a container, for as long as the file is open. It comes before everything else of it, and goes behind everything else.
+pub(super) fn hold(own: &Path) -> Result<File> {
+    make_directory(own.parent().unwrap_or(own), 0o700)?;
+    let path = lock(own);
+    let file = File::options().create(true).append(true).open(&path).map_err(io("the lock", &path))?;
+    file.lock().map_err(io("the lock", &path))?;
+    Ok(file)
+}
+
+fn lock(own: &Path) -> PathBuf {
+    own.with_extension(LOCK)
+}
+
+/// Removes what restores of a container have left, also one that was interrupted. Missing is fine.
+///
+/// # Errors
+/// When something of it may still run.
+pub async fn remove_leftovers(own: &Path, id: &str) -> Result<()> {
+    let own = own.join(id);
+    if own.exists() {
+        Cgroup::named(&launch_cgroup(id)).kill(END).await?;
+        remove_own(&own, id)?;
+    }
+    Ok(())
+}
+
+/// The same for all containers whose restore was killed before its end, which their engine does not know of.
+///
+/// # Errors
+/// As with [`remove_leftovers`].
+pub async fn remove_abandoned(own: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Some(id) = path.file_stem().filter(|_| path.extension() == Some(OsStr::new(LOCK))).map(OsStr::to_os_string) else { continue };
+        if let Some(id) = abandoned(own, &path, id) {
+            remove_leftovers(own, &id).await?;
+        }
+    }
+    Ok(())
+}
+
+fn abandoned(own: &Path, lock: &Path, id: OsString) -> Option<String> {
+    let id = id.into_string().ok().filter(|id| !own.join(id).join(RESTORED).exists())?;
+    let held = matches!(File::open(lock).ok()?.try_lock(), Err(TryLockError::WouldBlock));
+    (!held).then_some(id)
+}
+
+pub(super) fn remove_own(own: &Path, id: &str) -> Result<()> {
+    detach_below(own)?;
+    Cgroup::named(&launch_cgroup(id)).remove()?;
+    remove_directory(own)?;
+    match std::fs::remove_file(lock(own)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("the lock", own)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_or_restored_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let own = |id: &str| state.path().join(id);
+        let mut held = Vec::new();
+        for id in ["works", "restored", "killed"] {
+            held.push(hold(&own(id)).unwrap());
+            make_directory(&own(id), 0o700).unwrap();
+        }
+        std::fs::write(own("restored").join(RESTORED), "").unwrap();
+        held.truncate(1);
+        remove_abandoned(state.path()).await.unwrap();
+        let there = |id: &str| (own(id).exists(), lock(&own(id)).exists());
+        assert_eq!([there("works"), there("restored"), there("killed")], [(true, true), (true, true), (false, false)]);
+        remove_leftovers(state.path(), "restored").await.unwrap();
+        remove_leftovers(state.path(), "restored").await.unwrap();
+        assert_eq!(there("restored"), (false, false));
+        remove_abandoned(&state.path().join("nowhere")).await.unwrap();
+    }
+}
