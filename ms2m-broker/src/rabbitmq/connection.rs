@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, select, try_join};
 use futures_util::{Stream, StreamExt, pin_mut};
 use lapin::options::{BasicConsumeOptions, BasicQosOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -62,13 +62,23 @@ impl RabbitConnection {
     }
 
     async fn subscribe(&self, queue: &str, tag: &str, prefetch: u16, arguments: FieldTable) -> LinkResult<Box<dyn Subscription>> {
-        let channel = self.channel().await?;
-        // Per consumer, not per channel (`global`): quorum queues and streams know only that.
-        bounded("basic.qos", queue, channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
-        let consuming = channel.basic_consume(short(queue)?, short(tag)?, BasicConsumeOptions::default(), arguments);
-        let consumer = bounded("basic.consume", queue, consuming).await?;
-        Ok(Box::new(RabbitSubscription::new(channel, consumer, queue)))
+        subscribe_on(self.channel().await?, queue, tag, prefetch, arguments).await
     }
+}
+
+/// A copy that wakes up subscribes while nobody serves, so nothing here waits for the answer to what was asked before it.
+async fn subscribe_on(
+    channel: Channel,
+    queue: &str,
+    tag: &str,
+    prefetch: u16,
+    arguments: FieldTable,
+) -> LinkResult<Box<dyn Subscription>> {
+    // Per consumer, not per channel (`global`): quorum queues and streams know only that.
+    let limiting = bounded("basic.qos", queue, channel.basic_qos(prefetch, BasicQosOptions::default()));
+    let consuming = channel.basic_consume(short(queue)?, short(tag)?, BasicConsumeOptions::default(), arguments);
+    let ((), consumer) = try_join(limiting, bounded("basic.consume", queue, consuming)).await?;
+    Ok(Box::new(RabbitSubscription::new(channel, consumer, queue)))
 }
 
 #[async_trait]
@@ -143,8 +153,10 @@ impl Connection for RabbitConnection {
 
     async fn inbox(&self, queue: &str) -> LinkResult<Box<dyn Subscription>> {
         let exclusive = QueueDeclareOptions { exclusive: true, ..Default::default() };
-        self.declare_as(queue, exclusive, FieldTable::default()).await?;
-        self.subscribe(queue, "", INBOX_PREFETCH, FieldTable::default()).await
+        let channel = self.channel().await?;
+        let declaring = bounded("queue.declare", queue, channel.queue_declare(short(queue)?, exclusive, FieldTable::default()));
+        let subscribing = subscribe_on(channel.clone(), queue, "", INBOX_PREFETCH, FieldTable::default());
+        Ok(try_join(declaring, subscribing).await?.1)
     }
 
     async fn close(&self) {

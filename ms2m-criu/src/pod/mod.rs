@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! kubelet ─ create ─► containerd ─► ms2m-runtime create ── hello ──► agent (Gate)
-//!                                        │  waits                      │ the checkpoint arrives, is unpacked and checked
+//!                                        │  waits                      │ a round arrives
+//!                                        ◄────────── launch ───────────┤
+//!                   runc restore, which waits for its CRIU             │ the checkpoint arrives, is unpacked and checked
 //!                                        ◄────────── restore ──────────┘ PodTarget
-//!                                   runc restore
+//!                                       CRIU
 //!                                        ─────────── restored ─────────►
 //! ```
 //!
