@@ -67,13 +67,7 @@ impl RabbitConnection {
 }
 
 /// A copy that wakes up subscribes while nobody serves, so nothing here waits for the answer to what was asked before it.
-async fn subscribe_on(
-    channel: Channel,
-    queue: &str,
-    tag: &str,
-    prefetch: u16,
-    arguments: FieldTable,
-) -> LinkResult<Box<dyn Subscription>> {
+async fn subscribe_on(channel: Channel, queue: &str, tag: &str, prefetch: u16, arguments: FieldTable) -> LinkResult<Box<dyn Subscription>> {
     // Per consumer, not per channel (`global`): quorum queues and streams know only that.
     let limiting = bounded("basic.qos", queue, channel.basic_qos(prefetch, BasicQosOptions::default()));
     let consuming = channel.basic_consume(short(queue)?, short(tag)?, BasicConsumeOptions::default(), arguments);

@@ -9,7 +9,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use serde_json::Value;
 
-use super::leftovers::{END, RESTORED, hold, remove_own};
+use super::leftovers::{END, RESTORED, hold, remove_own, restored};
 use super::wire::Hello;
 use crate::archive::ContainerManifest;
 use crate::local::arrival::Arrived;
@@ -155,7 +155,7 @@ impl GivenBundle {
         let launched = self.launched.take();
         let template = self.template(arrived.manifest.mounts.iter().filter_map(External::from_fact));
         let (launcher, cgroup) = (Cgroup::named(&launch_cgroup(&self.bundle.id)), Cgroup::named(&self.bundle.cgroup));
-        let restored = async {
+        let restoring = async {
             surroundings::prepare(&self.bundle, &template)?;
             furnish(&self.bundle, &template, &arrived, connected)?;
             let launched = launched.map_or_else(|| Launched::start(runtime, &self.bundle, &how(options), &arrived), Ok)?;
@@ -164,9 +164,9 @@ impl GivenBundle {
             // The copy has its own hold on what was mounted for it.
             detach_below(&self.bundle.mounts())?;
             launcher.remove()?;
-            write(&self.bundle.own().join(RESTORED), "")
+            restored(self.bundle.own())
         };
-        if let Err(error) = restored.await {
+        if let Err(error) = restoring.await {
             self.end(runtime).await?;
             return Err(error);
         }

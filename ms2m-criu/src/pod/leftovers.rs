@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ms2m_core::Result;
 
-use crate::local::bundle::{io, make_directory, remove_directory};
+use crate::local::bundle::{io, make_directory, remove_directory, write};
 use crate::local::cgroup::Cgroup;
 use crate::local::detach_below;
 use crate::local::launch::launch_cgroup;
@@ -18,7 +18,7 @@ pub(super) const END: Duration = Duration::from_secs(20);
 pub(super) const RESTORED: &str = "restored";
 const LOCK: &str = "lock";
 
-/// Holds what is kept for a container, for as long as the file is open. It comes before everything else of it, and goes behind everything else.
+/// Holds what is kept for a container that is not restored yet, for as long as the file is open. It comes before everything else of it, and goes behind everything else.
 pub(super) fn hold(own: &Path) -> Result<File> {
     make_directory(own.parent().unwrap_or(own), 0o700)?;
     let path = lock(own);
@@ -69,6 +69,16 @@ pub(super) fn remove_own(own: &Path, id: &str) -> Result<()> {
     detach_below(own)?;
     Cgroup::named(&launch_cgroup(id)).remove()?;
     remove_directory(own)?;
+    remove_lock(own)
+}
+
+/// The container is its engine's from now on.
+pub(super) fn restored(own: &Path) -> Result<()> {
+    write(&own.join(RESTORED), "")?;
+    remove_lock(own)
+}
+
+fn remove_lock(own: &Path) -> Result<()> {
     match std::fs::remove_file(lock(own)) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io("the lock", own)(error)),
         _ => Ok(()),
@@ -84,18 +94,21 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let own = |id: &str| state.path().join(id);
         let mut held = Vec::new();
-        for id in ["works", "restored", "killed"] {
+        for id in ["works", "restored", "nearly", "killed"] {
             held.push(hold(&own(id)).unwrap());
             make_directory(&own(id), 0o700).unwrap();
         }
-        std::fs::write(own("restored").join(RESTORED), "").unwrap();
+        restored(&own("restored")).unwrap();
+        std::fs::write(own("nearly").join(RESTORED), "").unwrap();
         held.truncate(1);
         remove_abandoned(state.path()).await.unwrap();
         let there = |id: &str| (own(id).exists(), lock(&own(id)).exists());
-        assert_eq!([there("works"), there("restored"), there("killed")], [(true, true), (true, true), (false, false)]);
-        remove_leftovers(state.path(), "restored").await.unwrap();
-        remove_leftovers(state.path(), "restored").await.unwrap();
-        assert_eq!(there("restored"), (false, false));
+        assert_eq!([there("works"), there("killed")], [(true, true), (false, false)]);
+        assert_eq!([there("restored"), there("nearly")], [(true, false), (true, true)]);
+        for id in ["restored", "nearly", "nearly"] {
+            remove_leftovers(state.path(), id).await.unwrap();
+            assert_eq!(there(id), (false, false));
+        }
         remove_abandoned(&state.path().join("nowhere")).await.unwrap();
     }
 }
