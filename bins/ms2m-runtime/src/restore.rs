@@ -42,7 +42,7 @@ pub(crate) fn create(config: &Config, call: &Call, bundle: &Path) -> Result<bool
     }
     let Verb::Create { options, .. } = &call.verb else { return Ok(false) };
     let (io, runtime) = (io()?, runtime(config, call));
-    // This is the second attempt of a kubelet, maybe. What is in the way of removing one does not hinder another.
+    // This is the second attempt of a kubelet, maybe. What is in the way of removing the first does not hinder it.
     let _ = io.block_on(remove_abandoned(&config.state));
     let waited = wait(&config.socket, &hello, |order| {
         let options = (call.global.clone(), options.clone());

@@ -38,11 +38,11 @@ impl Call<'_> {
         Fut: Future<Output = Result<(), Error>> + Send,
     {
         let end = Instant::now() + self.deadline;
-        let standby = if self.kind == RequestType::Dump { self.criu.standby.take() } else { None };
-        let gentle = matches!(self.kind, RequestType::Dump | RequestType::SinglePreDump);
+        let whole = self.kind == RequestType::Dump;
+        let (standby, gentle) = (if whole { self.criu.standby.take() } else { None }, whole || self.kind == RequestType::SinglePreDump);
         let mut session = standby.map_or_else(|| Session::start(self.criu, self.operation, gentle), Ok)?;
         // The others do not have the tree stand still, or leave a process behind.
-        if self.kind == RequestType::Dump {
+        if whole {
             hurry(session.pid());
         }
         timeout_at(end, session.send(&request)).await.map_err(|_| self.late())??;

@@ -56,7 +56,7 @@ impl Arrivals {
     pub(crate) fn ahead(&self, container: &str) -> Result<Option<(PathBuf, Vec<String>)>> {
         let first = Part::Round(1);
         let round = self.place(first).join("containers").join(container).join(image_directory(first));
-        let Some(descriptors) = descriptors(&round) else { return Ok(None) };
+        let Some(descriptors) = descriptors::read(&round) else { return Ok(None) };
         let images = self.unpacked.join("ahead").join(container);
         // One that was made before may be open already, and stays.
         std::fs::create_dir_all(&images).map_err(io("the directory", &images))?;

@@ -19,7 +19,7 @@ use super::arrival::Arrived;
 use super::bundle::{Bundle, io, make_directory, write};
 use super::cgroup::Cgroup;
 use crate::priority::hurry;
-use crate::runtime::{DESCRIPTORS, Flavor, Runtime, descriptors, relative};
+use crate::runtime::{Flavor, Runtime, descriptors, relative};
 
 /// Enters the cgroup, so that it and CRIU can be found should this process be killed.
 const LAUNCHER: &str = r#"echo 0 > "$0" && exec "$@""#;
@@ -63,7 +63,8 @@ pub(crate) struct Launched {
 struct Waiting {
     door: File,
     images: PathBuf,
-    descriptors: Vec<String>,
+    /// What the standard streams were at the round.
+    streams: Vec<String>,
 }
 
 impl Launched {
@@ -77,21 +78,14 @@ impl Launched {
     /// the search path: nothing is begun then.
     ///
     /// `images` is an empty directory on the file system of what will have arrived.
-    pub(crate) fn ahead(
-        runtime: &Runtime,
-        bundle: &Bundle,
-        how: &How,
-        (images, descriptors): (PathBuf, Vec<String>),
-    ) -> Result<Option<Self>> {
+    pub(crate) fn ahead(runtime: &Runtime, bundle: &Bundle, how: &How, (images, streams): (PathBuf, Vec<String>)) -> Result<Option<Self>> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let criu = std::env::split_paths(&path).map(|place| place.join("criu")).find(|file| file.is_file());
         let Some(criu) = criu.filter(|_| runtime.flavor() == Flavor::Runc) else { return Ok(None) };
         let own = bundle.own();
         let (programs, door) = (own.join("bin"), own.join("door"));
         make_directory(&programs, 0o700)?;
-        let json = serde_json::to_string(&descriptors)
-            .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
-        write(&images.join(DESCRIPTORS), &json)?;
+        descriptors::write(&images, &streams)?;
         let stand_in = programs.join("criu");
         write(&stand_in, STAND_IN)?;
         std::fs::set_permissions(&stand_in, std::fs::Permissions::from_mode(0o700)).map_err(io("the stand-in of CRIU", &stand_in))?;
@@ -100,12 +94,12 @@ impl Launched {
         let path = std::env::join_paths(std::iter::once(programs).chain(std::env::split_paths(&path)))
             .map_err(|error| Error::fatal(ErrorKind::Invalid, "a directory's name has a colon").caused_by(error))?;
         let child = spawn(runtime, bundle, how, (&images, Some([("PATH".into(), path), (CRIU.into(), criu.into())])))?;
-        Ok(Some(Self { child, waiting: Some(Waiting { door: open, images, descriptors }) }))
+        Ok(Some(Self { child, waiting: Some(Waiting { door: open, images, streams }) }))
     }
 
     /// Whether this one can restore from what has arrived.
     pub(crate) fn fits(&mut self, arrived: &Arrived) -> bool {
-        let fits = self.waiting.as_ref().is_none_or(|waiting| descriptors(&arrived.images()).as_ref() == Some(&waiting.descriptors));
+        let fits = self.waiting.as_ref().is_none_or(|waiting| descriptors::read(&arrived.images()).as_ref() == Some(&waiting.streams));
         fits && matches!(self.child.try_wait(), Ok(None))
     }
 
@@ -121,7 +115,7 @@ impl Launched {
                 // CRIU follows it when it has another root already.
                 let to = std::fs::read_link(entry.path()).map_err(failed)?;
                 symlink(relative(images, &from).join(to), link).map_err(failed)?;
-            } else if entry.file_name() != DESCRIPTORS {
+            } else if entry.file_name() != descriptors::FILE {
                 std::fs::hard_link(entry.path(), link).map_err(failed)?;
             }
         }

@@ -156,7 +156,6 @@ impl GivenBundle {
         let template = self.template(arrived.manifest.mounts.iter().filter_map(External::from_fact));
         let (launcher, cgroup) = (Cgroup::named(&launch_cgroup(&self.bundle.id)), Cgroup::named(&self.bundle.cgroup));
         let restoring = async {
-            surroundings::prepare(&self.bundle, &template)?;
             furnish(&self.bundle, &template, &arrived, connected)?;
             let launched = launched.map_or_else(|| Launched::start(runtime, &self.bundle, &how(options), &arrived), Ok)?;
             restore(runtime, &self.bundle, &arrived, launched, deadline.saturating_sub(begun.elapsed())).await?;

@@ -1,7 +1,7 @@
 //! What is kept for a container that is restored, and how it goes: with the container, or when nobody is at it any more.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, TryLockError};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) fn hold(own: &Path) -> Result<File> {
 }
 
 fn lock(own: &Path) -> PathBuf {
-    own.with_extension(LOCK)
+    own.with_added_extension(LOCK)
 }
 
 /// Removes what restores of a container have left, also one that was interrupted. Missing is fine.
@@ -37,11 +37,7 @@ fn lock(own: &Path) -> PathBuf {
 /// When something of it may still run.
 pub async fn remove_leftovers(own: &Path, id: &str) -> Result<()> {
     let own = own.join(id);
-    if own.exists() {
-        Cgroup::named(&launch_cgroup(id)).kill(END).await?;
-        remove_own(&own, id)?;
-    }
-    Ok(())
+    if own.exists() { end(&own, id).await } else { Ok(()) }
 }
 
 /// The same for all containers whose restore was killed before its end, which their engine does not know of.
@@ -50,19 +46,21 @@ pub async fn remove_leftovers(own: &Path, id: &str) -> Result<()> {
 /// As with [`remove_leftovers`].
 pub async fn remove_abandoned(own: &Path) -> Result<()> {
     for entry in std::fs::read_dir(own).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let Some(id) = path.file_stem().filter(|_| path.extension() == Some(OsStr::new(LOCK))).map(OsStr::to_os_string) else { continue };
-        if let Some(id) = abandoned(own, &path, id) {
-            remove_leftovers(own, &id).await?;
+        let lock = entry.path();
+        let own = lock.with_extension("");
+        let Some(id) = own.file_name().and_then(OsStr::to_str).filter(|_| lock.extension() == Some(OsStr::new(LOCK))) else { continue };
+        let Ok(file) = File::open(&lock) else { continue };
+        // In this order: whoever has restored it says so before the lock is free.
+        if file.try_lock().is_ok() && !own.join(RESTORED).exists() {
+            end(&own, id).await?;
         }
     }
     Ok(())
 }
 
-fn abandoned(own: &Path, lock: &Path, id: OsString) -> Option<String> {
-    let id = id.into_string().ok().filter(|id| !own.join(id).join(RESTORED).exists())?;
-    let held = matches!(File::open(lock).ok()?.try_lock(), Err(TryLockError::WouldBlock));
-    (!held).then_some(id)
+async fn end(own: &Path, id: &str) -> Result<()> {
+    Cgroup::named(&launch_cgroup(id)).kill(END).await?;
+    remove_own(own, id)
 }
 
 pub(super) fn remove_own(own: &Path, id: &str) -> Result<()> {
@@ -94,16 +92,17 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let own = |id: &str| state.path().join(id);
         let mut held = Vec::new();
-        for id in ["works", "restored", "nearly", "killed"] {
+        for id in ["works", "restored", "nearly", "killed", "killed.at.once"] {
             held.push(hold(&own(id)).unwrap());
             make_directory(&own(id), 0o700).unwrap();
         }
+        std::fs::remove_dir(own("killed.at.once")).unwrap();
         restored(&own("restored")).unwrap();
         std::fs::write(own("nearly").join(RESTORED), "").unwrap();
         held.truncate(1);
         remove_abandoned(state.path()).await.unwrap();
         let there = |id: &str| (own(id).exists(), lock(&own(id)).exists());
-        assert_eq!([there("works"), there("killed")], [(true, true), (false, false)]);
+        assert_eq!([there("works"), there("killed"), there("killed.at.once")], [(true, true), (false, false), (false, false)]);
         assert_eq!([there("restored"), there("nearly")], [(true, false), (true, true)]);
         for id in ["restored", "nearly", "nearly"] {
             remove_leftovers(state.path(), id).await.unwrap();

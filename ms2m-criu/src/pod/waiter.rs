@@ -22,14 +22,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// # Errors
 /// When nothing came in time; what `obey` has failed with.
 pub fn wait(socket: &Path, hello: &Hello, mut obey: impl FnMut(Order) -> Result<Duration>) -> Result<()> {
-    let begun = Instant::now();
+    let until = Instant::now() + WAIT_MAX;
     loop {
-        let left = WAIT_MAX.saturating_sub(begun.elapsed());
+        let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let message = "no checkpoint came for this container; has the migration ended, and does ms2m-agent run on this node?";
             return Err(Error::fatal(ErrorKind::Timeout, message).with("migration", &hello.migration).with("socket", socket.display()));
         }
-        match heard(socket, hello, begun + WAIT_MAX, &mut obey) {
+        match heard(socket, hello, until, &mut obey) {
             Ok((order, stream)) => return answered(obey(order), stream),
             Err(error) => {
                 tracing::debug!(%error, "the agent is not there");

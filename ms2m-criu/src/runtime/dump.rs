@@ -9,7 +9,7 @@ use ms2m_core::{Error, ErrorKind, Result};
 
 use super::mounts::{bound_from, is_of_the_pod};
 use super::source::failed;
-use super::{Container, External, ExternalKind};
+use super::{Container, External, ExternalKind, descriptors};
 use crate::archive::{ContainerManifest, MountFact};
 use crate::criu::{Criu, DumpOptions, DumpStats, ManageCgroups};
 use crate::image::{INVENTORY, difference};
@@ -18,13 +18,6 @@ use crate::tree::{TreeLimits, Which, pack};
 
 /// The network namespace that a container has joined, as runc and crun name it for CRIU.
 const JOINED_NETWORK: &str = "extRootNetNS";
-/// The file in which runc and crun find what the standard streams were.
-pub(crate) const DESCRIPTORS: &str = "descriptors.json";
-
-/// What it says, if it is among these images.
-pub(crate) fn descriptors(images: &Path) -> Option<Vec<String>> {
-    serde_json::from_slice(&std::fs::read(images.join(DESCRIPTORS)).ok()?).ok()
-}
 
 /// How much memory a dump has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -100,7 +93,8 @@ pub(super) async fn dump(wish: Wish<'_>) -> Result<(ContainerManifest, Duration,
         externals.retain(|external| external.dump_option_of_runc().is_some());
     }
     let options = options(&wish, &externals)?;
-    describe(wish.container, &options.images_dir)?;
+    // With a round, too: the target's runtime starts with these, before the final part has come.
+    descriptors::write(&options.images_dir, &wish.container.descriptors()?)?;
     let stats = match wish.what {
         What::Changes => wish.criu.pre_dump(&options).await?,
         What::Memory => {
@@ -131,17 +125,10 @@ async fn everything(wish: &Wish<'_>, options: &DumpOptions, externals: &[Externa
     Ok(wish.criu.dump(options, || blocking(move || files.copy())).await?)
 }
 
-/// With a round, too: the target's runtime starts with these, before the final part has come.
-fn describe(container: &Container, images: &Path) -> Result<()> {
-    let json = serde_json::to_vec(&container.descriptors()?)
-        .map_err(|error| Error::fatal(ErrorKind::Invalid, "the standard streams have odd names").caused_by(error))?;
-    let file = images.join(DESCRIPTORS);
-    std::fs::write(&file, json).map_err(failed("written", &file))
-}
-
 /// A later dump builds on memory; everything else it has itself.
 fn keep_memory(images: &Path) -> Result<()> {
-    let kept = |name: &str| name == INVENTORY || name == DESCRIPTORS || ["pagemap-", "pages-"].iter().any(|kind| name.starts_with(kind));
+    let kept =
+        |name: &str| name == INVENTORY || name == descriptors::FILE || ["pagemap-", "pages-"].iter().any(|kind| name.starts_with(kind));
     for entry in std::fs::read_dir(images).map_err(failed("read", images))? {
         let path = entry.map_err(failed("read", images))?.path();
         if !path.file_name().and_then(|name| name.to_str()).is_some_and(kept) {

@@ -6,6 +6,7 @@
 
 mod command;
 mod container;
+pub(crate) mod descriptors;
 mod dump;
 mod freezer;
 mod mounts;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 
 pub(crate) use self::command::{hangs, last_words};
 pub use self::container::Container;
-pub(crate) use self::dump::{DESCRIPTORS, descriptors, relative};
+pub(crate) use self::dump::relative;
 pub(crate) use self::freezer::Freezer;
 pub use self::mounts::{External, ExternalKind, Layers};
 pub(crate) use self::mounts::{bound_from, is_empty_dir, is_of_the_pod};

@@ -44,9 +44,7 @@ fn moves(stage: &Stage<'_>, run: u32, round: bool) {
     let mut agent = stage.target(&migration, &copy);
     agent.says("prepared");
     if round {
-        stage.round(&migration);
-        agent.says("staged");
-        stage.is_launched();
+        stage.launches(&mut agent, &migration);
     }
     // Somebody dies while the runtime waits: the agent, or what has been launched.
     if run == 3 {
@@ -96,9 +94,7 @@ fn deleted_while_it_waits(stage: &Stage<'_>, pod: &str, round: bool) {
     let mut agent = stage.target(&migration, pod);
     agent.says("prepared");
     if round {
-        stage.round(&migration);
-        agent.says("staged");
-        stage.is_launched();
+        stage.launches(&mut agent, &migration);
     }
     let begun = Instant::now();
     agent.kill(stage);
@@ -113,9 +109,7 @@ fn killed_while_it_waits(stage: &Stage<'_>) {
     stage.pod("killed", Node::N2, Some("m-killed"));
     let mut agent = stage.target("m-killed", "killed");
     agent.says("prepared");
-    stage.round("m-killed");
-    agent.says("staged");
-    stage.is_launched();
+    stage.launches(&mut agent, "m-killed");
     stage.node("pkill -KILL ms2m-runtime");
     let begun = Instant::now();
     while !stage.node("pgrep -x criu").is_empty() {

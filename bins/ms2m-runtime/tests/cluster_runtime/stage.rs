@@ -111,8 +111,10 @@ impl Stage<'_> {
         }
     }
 
-    /// The runtime has started what it takes for its CRIU, which waits.
-    pub(crate) fn is_launched(&self) {
+    /// Takes a round of the source and sends it; then the runtime has started what it takes for its CRIU, which waits.
+    pub(crate) fn launches(&self, agent: &mut Agent, migration: &str) {
+        self.source("round", migration);
+        agent.says("staged");
         let begun = Instant::now();
         while self.node("pgrep -x criu").is_empty() {
             assert!(begun.elapsed() < Duration::from_secs(30), "the runtime has not gone ahead");
@@ -125,11 +127,6 @@ impl Stage<'_> {
         command.args(["in_a_node", "--exact", "--nocapture"]).env(inside::ROLE, role).env(inside::MIGRATION, migration);
         command.env(inside::SHARED, self.cluster.shared()).stdin(Stdio::null());
         command
-    }
-
-    /// Takes a round of the source and sends it.
-    pub(crate) fn round(&self, migration: &str) {
-        self.source("round", migration);
     }
 
     /// Takes the source's checkpoint and sends it.
